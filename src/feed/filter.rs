@@ -1,0 +1,47 @@
+//! Blob-type filters: include and exclude globs, compared without regard to case.
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+/// Which blob types are wanted: those that match an include glob and no exclude glob.
+#[derive(Clone, Debug)]
+pub struct BlobTypeFilter {
+    include: GlobSet,
+    exclude: GlobSet,
+}
+
+impl BlobTypeFilter {
+    /// A filter of globs such as `Gateway.*`; `*` and `?` match any character, also a dot or a slash.
+    ///
+    /// # Errors
+    /// The glob that cannot be understood, and why.
+    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, globset::Error> {
+        Ok(Self { include: glob_set(include)?, exclude: glob_set(exclude)? })
+    }
+
+    /// Whether notices of `blob_type` are wanted.
+    #[must_use]
+    pub fn wants(&self, blob_type: &str) -> bool {
+        self.include.is_match(blob_type) && !self.exclude.is_match(blob_type)
+    }
+}
+
+fn glob_set(globs: &[String]) -> Result<GlobSet, globset::Error> {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        set.add(GlobBuilder::new(glob).case_insensitive(true).literal_separator(false).backslash_escape(true).build()?);
+    }
+    set.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exclusion_wins_and_case_does_not_matter() {
+        let filter = BlobTypeFilter::new(&["Gateway.*".to_owned()], &["*Errors".to_owned()]).expect("globs");
+        assert!(filter.wants("gateway.itemchanges"));
+        assert!(!filter.wants("Gateway.ItemImportERRORS"));
+        assert!(!filter.wants("Customers"));
+    }
+}

@@ -1,0 +1,306 @@
+//! The inbox: the durable queue of notices and their deliveries.
+//!
+//! What always holds, for every implementation (the conformance suite checks it):
+//!
+//! 1. [`Inbox::store`] returns only after the commit that holds the batch is on disk. A [`Receipt`] cannot be made
+//!    anywhere else, and a feed can settle nothing without one.
+//! 2. A notice is stored once per `(feed, dedupe key)`; a second arrival is counted.
+//! 3. At most one worker holds a delivery at a time. A claim whose lease has run out may be taken over, and every
+//!    write under the old claim then fails with [`InboxError::LeaseLost`] and changes nothing.
+//! 4. Under [`Ordering::BlobType`] the unfinished deliveries of one lane, `(route, sink, blob type)`, are claimed in
+//!    the order `(published, sequence, notice)`, one at a time.
+//! 5. `read = delivered + filtered + parked + quarantined` holds for every delivery that is stored as done.
+//! 6. Unfinished and quarantined notices are never pruned.
+//!
+//! ```text
+//! notice    heard ──plan──> open ──────────────> finished        skipped: no route wants it, or the feed's filter
+//!                              └───────────────> quarantined     quarantined: unreadable, or a delivery was
+//! delivery            ready ──claim──> claimed ──finish──> done | quarantined
+//!                       ^                 ├──retry──> ready, due later
+//!                       └──lease lost─────┘
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixMs;
+use crate::error::{Class, Classify};
+use crate::notice::{HeardNotice, Notice, NoticeId, RouteName, SinkName};
+use crate::record::{BadRecord, Counts};
+
+/// A delivery's number in the inbox: one notice on one route to one of its sinks, in one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeliveryId(pub i64);
+
+/// Which run a delivery belongs to: 0 for the first, a number of its own for each replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub i64);
+
+/// Proof that a notice is stored: made by an inbox alone, and asked for by whatever settles with a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    notice: NoticeId,
+    duplicate: bool,
+}
+
+impl Receipt {
+    /// Called by an inbox after its commit has returned.
+    pub(in crate::inbox) fn after_commit(notice: NoticeId, duplicate: bool) -> Self {
+        Self { notice, duplicate }
+    }
+
+    /// The stored notice.
+    #[must_use]
+    pub fn notice(&self) -> NoticeId {
+        self.notice
+    }
+
+    /// Whether the notice had been stored by an earlier arrival.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.duplicate
+    }
+}
+
+/// What the routes make of one notice that no worker has looked at yet.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The notice.
+    pub notice: NoticeId,
+    /// Where it goes. With no target at all, the notice is skipped for `skip_reason`.
+    pub targets: Vec<Target>,
+    /// Why there is no target.
+    pub skip_reason: String,
+}
+
+/// One route and one of its sinks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Target {
+    /// The route.
+    pub route: RouteName,
+    /// The sink.
+    pub sink: SinkName,
+}
+
+/// In which order the files of one blob type are delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ordering {
+    /// In published order, one at a time on each route and sink.
+    #[default]
+    BlobType,
+    /// In any order, as many at a time as the limits allow.
+    None,
+}
+
+/// What a worker asks for.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    /// Who asks, such as `longshore-4711/2`; shown to people.
+    pub worker: String,
+    /// For how long the claim is held unless renewed.
+    pub lease: Duration,
+    /// The present moment.
+    pub now: UnixMs,
+    /// In which order deliveries are given out.
+    pub ordering: Ordering,
+    /// How many deliveries of one blob type may be claimed at once.
+    pub per_blob_type_max: usize,
+}
+
+/// A worker's time-limited hold on a delivery.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// The key under which the claim's writes are made.
+    pub key: ClaimKey,
+    /// The notice.
+    pub notice: Notice,
+    /// Where it goes.
+    pub target: Target,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// Which attempt this is, from 1. Attempts that used up nothing do not count.
+    pub attempt: u32,
+    /// When this run's delivery was first made ready: the retry budget counts from here.
+    pub since: UnixMs,
+    /// What earlier attempts had confirmed.
+    pub progress: Progress,
+}
+
+/// Names a delivery and the one claim on it that may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimKey {
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The claim's number; a later claim on the same delivery has a larger one.
+    pub claim: i64,
+}
+
+/// How far a delivery has come: what a next attempt need not do again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The number of the last record that is confirmed, with all before it; 0 for none.
+    pub confirmed: u64,
+    /// The account up to there.
+    pub counts: Counts,
+    /// Decompressed bytes read.
+    pub bytes: u64,
+}
+
+/// How a claim ends.
+#[derive(Clone, Debug)]
+pub enum Finish {
+    /// Every record is accounted for.
+    Done {
+        /// The final account; refused unless balanced.
+        progress: Progress,
+        /// Where the records went, such as a path or an address without secrets.
+        location: String,
+    },
+    /// To be tried again.
+    Retry {
+        /// Not before this moment.
+        due: UnixMs,
+        /// The class of what went wrong.
+        class: Class,
+        /// What went wrong, redacted.
+        error: String,
+        /// Whether this uses up an attempt.
+        uses_attempt: bool,
+    },
+    /// Set aside until a person decides.
+    Quarantine {
+        /// The class of what went wrong.
+        class: Class,
+        /// What went wrong, redacted.
+        error: String,
+    },
+    /// Given back untouched, as when the daemon stops: ready at once, no attempt used.
+    Release,
+}
+
+/// Where notices are stored and deliveries are claimed. Writes are durable when they return.
+#[async_trait]
+pub trait Inbox: Send + Sync {
+    /// Stores a batch in one commit (with fsync) and returns a receipt for each notice, in the same order.
+    async fn store(&self, batch: Vec<HeardNotice>) -> Result<Vec<Receipt>, InboxError>;
+
+    /// Records that the source has been told of these notices; shown by `longshore show`. Need not be durable.
+    async fn settled(&self, notices: Vec<NoticeId>, at: UnixMs) -> Result<(), InboxError>;
+
+    /// Up to `limit` notices that have no plan yet, oldest first.
+    async fn unplanned(&self, limit: usize) -> Result<Vec<Notice>, InboxError>;
+
+    /// Stores plans in one commit: makes the deliveries. A notice that has a plan by now is left as it is.
+    async fn plan(&self, plans: Vec<Plan>) -> Result<(), InboxError>;
+
+    /// Claims the next delivery that is due and allowed, or says when to ask again.
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed, InboxError>;
+
+    /// Extends a claim's lease to `until`.
+    async fn renew(&self, key: ClaimKey, until: UnixMs) -> Result<(), InboxError>;
+
+    /// Stores how far the claimed delivery has come, and what was set aside on the way, in one commit.
+    async fn progress(&self, key: ClaimKey, progress: Progress, bad: Vec<BadRecord>) -> Result<(), InboxError>;
+
+    /// Ends a claim; `bad` holds what was set aside since the last [`Inbox::progress`].
+    async fn finish(&self, key: ClaimKey, finish: Finish, bad: Vec<BadRecord>) -> Result<(), InboxError>;
+
+    /// Resolves when something may have become claimable or plannable through this handle since the last call.
+    async fn changed(&self);
+}
+
+/// The answer to a claim.
+#[derive(Debug)]
+pub enum Claimed {
+    /// A delivery.
+    Delivery(Box<Claim>),
+    /// Nothing is due. Holds the moment at which the next one will be, if one waits.
+    Nothing {
+        /// When to ask again; `None` when nothing waits for time.
+        next_due: Option<UnixMs>,
+        /// Whether any unfinished delivery or unplanned notice exists (also claimed by others).
+        unfinished: bool,
+    },
+}
+
+/// Why the inbox could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum InboxError {
+    /// The claim's lease ran out and another worker may have taken over; nothing was written.
+    #[error("the lease on delivery {} was lost", .0.delivery.0)]
+    LeaseLost(ClaimKey),
+    /// The disk is full; nothing was written.
+    #[error("no room left for the inbox {path}: free some space; hearing goes on by itself then")]
+    DiskFull {
+        /// The inbox.
+        path: String,
+    },
+    /// The inbox is busy, locked or failing for now; nothing was written.
+    #[error("the inbox {path} did not answer: {reason}")]
+    Unavailable {
+        /// The inbox.
+        path: String,
+        /// What was said.
+        reason: String,
+    },
+    /// The inbox cannot be used at all.
+    #[error("the inbox {path} cannot be used: {reason}")]
+    Unusable {
+        /// The inbox.
+        path: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+    /// The inbox was written by a newer Longshore.
+    #[error(
+        "the inbox {path} has schema version {found}, this longshore knows up to {known}: install the newer version again, or name another inbox"
+    )]
+    NewerSchema {
+        /// The inbox.
+        path: String,
+        /// The version found.
+        found: u32,
+        /// The newest version known.
+        known: u32,
+    },
+    /// An account does not add up; nothing was written.
+    #[error("the account of delivery {} does not add up: {counts:?}", .delivery.0)]
+    Unbalanced {
+        /// The delivery.
+        delivery: DeliveryId,
+        /// Its counts.
+        counts: Counts,
+    },
+}
+
+impl Classify for InboxError {
+    fn class(&self) -> Class {
+        match self {
+            Self::DiskFull { .. } => Class::DiskFull,
+            Self::LeaseLost(_) | Self::Unavailable { .. } => Class::Transient,
+            Self::Unusable { .. } | Self::NewerSchema { .. } | Self::Unbalanced { .. } => Class::Permanent,
+        }
+    }
+}
+
+/// The inbox as the parts share it.
+pub type SharedInbox = Arc<dyn Inbox>;
+
+/// Settings of the inbox.
+#[derive(Clone, Debug)]
+pub struct InboxSettings {
+    /// The database file.
+    pub path: std::path::PathBuf,
+    /// How long finished and skipped notices are kept.
+    pub retention_age: Duration,
+    /// At which size of the database the oldest finished notices are pruned early, in bytes; `None` for no bound.
+    pub retention_bytes: Option<u64>,
+    /// The largest number of notices in one commit.
+    pub commit_notices_max: usize,
+}

@@ -1,0 +1,40 @@
+//! Longshore unloads what other platforms publish.
+//!
+//! ```text
+//! feed ──> inbox ──> worker ──> payload ──> route ──> sink
+//! hears     keeps     claims     opens       decides    delivers
+//! ```
+//!
+//! Each module is a room with one job. Imports run one way, down this list; see `ARCHITECTURE.md`.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod cli;
+pub mod daemon;
+
+pub mod config;
+
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
+
+pub mod feed;
+pub mod worker;
+
+pub mod access;
+pub mod payload;
+
+pub mod route;
+pub mod sink;
+
+pub mod inbox;
+
+pub mod ops;
+
+pub mod clock;
+pub mod error;
+pub mod net;
+pub mod notice;
+pub mod probe;
+pub mod record;
+pub mod secret;

@@ -1,0 +1,138 @@
+//! The one way to the network: TLS roots, the HTTP client, and the rule that plain connections go to loopback only.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use url::{Host, Url};
+
+/// Why a connection cannot even be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The CA file of the configuration cannot be used.
+    #[error("the CA file {path} cannot be read as PEM certificates: {reason}")]
+    CaFile {
+        /// The file that the configuration names.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The system has no usable trust store and no CA file is configured.
+    #[error("no trusted root certificate was found on this system; install ca-certificates or set `ca_file`")]
+    NoRoots,
+    /// The HTTP client cannot be built.
+    #[error("the HTTP client cannot be built: {0}")]
+    Client(String),
+}
+
+/// The root certificates that a server's certificate is checked against: the system's, and those in `ca_file`.
+///
+/// There is no switch that turns the check off.
+///
+/// # Errors
+/// When the CA file cannot be read, or when there is no root at all.
+pub fn tls_config(ca_file: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, NetError> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        // A system store may hold a root that rustls does not understand; the others still count.
+        let _ = roots.add(certificate);
+    }
+    if let Some(path) = ca_file {
+        let fail = |reason: String| NetError::CaFile { path: path.to_owned(), reason };
+        let mut found = 0;
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| fail(e.to_string()))? {
+            let certificate = certificate.map_err(|e| fail(e.to_string()))?;
+            roots.add(certificate).map_err(|e| fail(e.to_string()))?;
+            found += 1;
+        }
+        if found == 0 {
+            return Err(fail("it holds no certificate".to_owned()));
+        }
+    }
+    if roots.is_empty() {
+        return Err(NetError::NoRoots);
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| NetError::Client(e.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Limits of an HTTP client.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// How long a connection may take to open.
+    pub connect: Duration,
+    /// How long a read may stand still before the request fails.
+    pub idle: Duration,
+    /// How long a whole request may take; `None` for bodies of any length.
+    pub total: Option<Duration>,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(10), idle: Duration::from_secs(30), total: Some(Duration::from_secs(60)) }
+    }
+}
+
+/// An HTTP client that follows no redirect (a token must not travel), undoes no `Content-Encoding` (the payload room
+/// decides on the bytes), uses no proxy that it was not told of, and checks certificates against [`tls_config`].
+///
+/// # Errors
+/// When the roots or the client cannot be made.
+pub fn http_client(ca_file: Option<&Path>, limits: HttpLimits) -> Result<reqwest::Client, NetError> {
+    let tls = tls_config(ca_file)?;
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured((*tls).clone())
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(limits.connect)
+        .read_timeout(limits.idle)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .user_agent(concat!("longshore/", env!("CARGO_PKG_VERSION")));
+    if let Some(total) = limits.total {
+        builder = builder.timeout(total);
+    }
+    builder.build().map_err(|e| NetError::Client(e.to_string()))
+}
+
+/// Whether `host` (a name or an address, as it stands in a URL) is this machine's loopback.
+#[must_use]
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether `url` may be called: `https`, or `http` to a loopback address.
+#[must_use]
+pub fn is_allowed(url: &Url) -> bool {
+    match (url.scheme(), url.host()) {
+        ("https", Some(_)) => true,
+        ("http", Some(Host::Domain(name))) => is_loopback(name),
+        ("http", Some(Host::Ipv4(address))) => address.is_loopback(),
+        ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_goes_to_loopback_only() {
+        let allowed = |text: &str| is_allowed(&Url::parse(text).expect("test URL"));
+        assert!(allowed("https://example.com/x"));
+        assert!(allowed("http://127.0.0.1:10000/x"));
+        assert!(allowed("http://[::1]/x"));
+        assert!(allowed("http://localhost/x"));
+        assert!(!allowed("http://example.com/x"));
+        assert!(!allowed("http://localhost.example.com/x"));
+        assert!(!allowed("ftp://127.0.0.1/x"));
+    }
+}

@@ -1,0 +1,87 @@
+//! How each part of the daemon is, and since when.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::clock::{Clock, UnixMs};
+
+/// How a part is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "condition", rename_all = "kebab-case")]
+pub enum Condition {
+    /// It works; `note` says what it is doing, such as `connected to …`.
+    Good {
+        /// For people.
+        note: String,
+    },
+    /// It is getting ready.
+    Starting,
+    /// It does not work for now, or somebody should look.
+    Degraded {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+/// A part's condition, and since when it has been so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Such as `feed eg`, `tokens`, `inbox`, `workers`.
+    pub name: String,
+    /// How it is.
+    #[serde(flatten)]
+    pub condition: Condition,
+    /// Since when it is good, starting or degraded (a change of text alone does not count).
+    pub since: UnixMs,
+}
+
+/// The conditions of all parts.
+#[derive(Debug)]
+pub struct Health {
+    clock: Arc<dyn Clock>,
+    parts: Mutex<BTreeMap<String, Part>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Health {
+    /// No parts yet.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, parts: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+
+    /// Says how the part `name` is now.
+    pub fn set(&self, name: &str, condition: Condition) {
+        let now = self.clock.now();
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match parts.get(name) {
+            Some(part) if part.condition == condition => return,
+            Some(part) if std::mem::discriminant(&part.condition) == std::mem::discriminant(&condition) => part.since,
+            _ => now,
+        };
+        parts.insert(name.to_owned(), Part { name: name.to_owned(), condition, since });
+        drop(parts);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Every part, by name.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Whether every part has started.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.parts().iter().all(|part| part.condition != Condition::Starting)
+    }
+
+    /// Follows the changes: the value counts them.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}

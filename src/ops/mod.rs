@@ -1,0 +1,30 @@
+//! Operations: health, metrics, and what the service manager is told.
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+
+pub mod health;
+pub mod metrics;
+
+pub use health::{Condition, Health};
+pub use metrics::Metrics;
+
+/// What every part of the daemon is given: the time, and where to say how it is.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// How each part is.
+    pub health: Arc<Health>,
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Context {
+    /// A context with empty health and metrics.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { health: Arc::new(Health::new(Arc::clone(&clock))), metrics: Arc::new(Metrics::default()), clock }
+    }
+}

@@ -1,0 +1,64 @@
+//! Payloads: fetch the content behind a notice, undo its compression, split it into records.
+//!
+//! ```text
+//! fetch (async, back-pressure, resumes) ──> bounded channel ──> decoder thread: decompress ─> split ─> batches
+//! ```
+
+use std::time::Duration;
+
+/// Bounds of what a payload may be. Each, when met, is a named outcome: the record or the notice is quarantined.
+#[derive(Clone, Debug)]
+pub struct PayloadLimits {
+    /// The longest record, in bytes; a longer one is set aside and the rest of the file goes on.
+    pub record_bytes_max: usize,
+    /// The deepest nesting of a JSON or XML record.
+    pub depth_max: usize,
+    /// The most records in one payload.
+    pub records_max: u64,
+    /// The most decompressed bytes of one payload.
+    pub decompressed_bytes_max: u64,
+    /// The largest ratio of decompressed to compressed bytes, looked at once 1 MiB is decompressed.
+    pub ratio_max: u64,
+    /// After this many bad records the whole payload is quarantined: it is of another type than it says.
+    pub bad_records_max: u64,
+    /// How many bytes of a bad record are kept.
+    pub bad_record_bytes_kept: usize,
+}
+
+impl Default for PayloadLimits {
+    fn default() -> Self {
+        Self {
+            record_bytes_max: 4 << 20,
+            depth_max: 128,
+            records_max: u64::MAX,
+            decompressed_bytes_max: 1 << 40,
+            ratio_max: 1_000,
+            bad_records_max: 10_000,
+            bad_record_bytes_kept: 4_096,
+        }
+    }
+}
+
+/// How payloads are fetched.
+#[derive(Clone, Debug)]
+pub struct FetchSettings {
+    /// How long a connection may take to open.
+    pub connect_timeout: Duration,
+    /// How long a read may stand still before the request is made again from there.
+    pub idle_timeout: Duration,
+    /// How often one fetch resumes a broken body before the attempt fails.
+    pub resumes_max: u32,
+    /// A CA file to trust besides the system's roots.
+    pub ca_file: Option<std::path::PathBuf>,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
+            resumes_max: 10,
+            ca_file: None,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Records and their account. A batch is one buffer and the spans in it, so that a record costs no allocation of its own.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Class;
+
+/// The account of a delivery: `read = delivered + filtered + parked + quarantined`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Records found in the payload, readable or not.
+    pub read: u64,
+    /// Records that the sink confirmed.
+    pub delivered: u64,
+    /// Records that the route's record filter left out.
+    pub filtered: u64,
+    /// Records that wait for their parent.
+    pub parked: u64,
+    /// Records set aside with a reason.
+    pub quarantined: u64,
+}
+
+impl Counts {
+    /// Whether the account adds up.
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        self.delivered
+            .checked_add(self.filtered)
+            .and_then(|sum| sum.checked_add(self.parked))
+            .and_then(|sum| sum.checked_add(self.quarantined))
+            == Some(self.read)
+    }
+}
+
+/// A record that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BadRecord {
+    /// Its number in the payload, from 1.
+    pub number: u64,
+    /// Where it starts in the decompressed payload, in bytes.
+    pub offset: u64,
+    /// Why it was set aside.
+    pub reason: String,
+    /// The class of the reason.
+    pub class: Class,
+    /// The record's bytes, cut off at a bound.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
+}
+
+/// Where a record lies in its batch's buffer, and in its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Start in [`RecordBatch::buffer`], in bytes.
+    pub start: usize,
+    /// End in [`RecordBatch::buffer`], in bytes.
+    pub end: usize,
+    /// The record's number in the payload, from 1.
+    pub number: u64,
+    /// Where the record starts in the decompressed payload, in bytes.
+    pub offset: u64,
+}
+
+/// Consecutive records of a payload. Every record's body is one valid JSON value without a line break: JSON as it
+/// came, or made of a CSV row or an XML element.
+#[derive(Clone, Debug, Default)]
+pub struct RecordBatch {
+    /// Holds the bodies.
+    pub buffer: Bytes,
+    /// The readable records, in order.
+    pub spans: Vec<Span>,
+    /// The records among them that could not be read.
+    pub bad: Vec<BadRecord>,
+    /// The number of the first record of the batch, readable or not; the batch's identity within its delivery.
+    pub first: u64,
+    /// The number of the last record of the batch, readable or not.
+    pub last: u64,
+    /// Decompressed bytes read from the payload up to the end of this batch.
+    pub bytes_read: u64,
+    /// Whether the payload's own text can be handed on as it is: `buffer` holds exactly the bodies of `spans`, each
+    /// followed by one line feed, and nothing else. Lets a sink write a batch in one call.
+    pub is_lines: bool,
+}
+
+/// One record of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordRef<'a> {
+    /// One JSON value, in UTF-8, without a line break.
+    pub body: &'a [u8],
+    /// The record's number in the payload, from 1.
+    pub number: u64,
+    /// Where the record starts in the decompressed payload, in bytes.
+    pub offset: u64,
+}
+
+impl RecordBatch {
+    /// The readable records, in order.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> {
+        self.spans.iter().map(|span| RecordRef {
+            body: &self.buffer[span.start..span.end],
+            number: span.number,
+            offset: span.offset,
+        })
+    }
+
+    /// Keeps only the readable records for which `keep` says so; returns how many were left out.
+    pub fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) -> u64 {
+        let before = self.spans.len();
+        let buffer = &self.buffer;
+        self.spans.retain(|span| keep(&buffer[span.start..span.end]));
+        let left_out = before - self.spans.len();
+        if left_out > 0 {
+            self.is_lines = false;
+        }
+        left_out as u64
+    }
+}

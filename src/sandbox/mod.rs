@@ -1,0 +1,1 @@
+//! The sandbox: the vendor's side on loopback.
