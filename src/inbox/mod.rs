@@ -50,6 +50,7 @@ pub struct Receipt {
 
 impl Receipt {
     /// Called by an inbox after its commit has returned.
+    #[allow(dead_code, reason = "an inbox makes them")]
     pub(in crate::inbox) fn after_commit(notice: NoticeId, duplicate: bool) -> Self {
         Self { notice, duplicate }
     }

@@ -5,9 +5,14 @@ use std::sync::Arc;
 use crate::clock::Clock;
 
 pub mod health;
+pub mod heartbeat;
+pub mod http;
 pub mod metrics;
+pub mod systemd;
 
 pub use health::{Condition, Health};
+pub use heartbeat::{Heartbeat, Heartbeats};
+pub use http::OpsSettings;
 pub use metrics::Metrics;
 
 /// What every part of the daemon is given: the time, and where to say how it is.
@@ -19,12 +24,19 @@ pub struct Context {
     pub health: Arc<Health>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
+    /// Which loops are alive.
+    pub heartbeats: Arc<Heartbeats>,
 }
 
 impl Context {
     /// A context with empty health and metrics.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { health: Arc::new(Health::new(Arc::clone(&clock))), metrics: Arc::new(Metrics::default()), clock }
+        Self {
+            health: Arc::new(Health::new(Arc::clone(&clock))),
+            metrics: Arc::new(Metrics::default()),
+            heartbeats: Arc::default(),
+            clock,
+        }
     }
 }

@@ -1,0 +1,94 @@
+//! Health and metrics over HTTP, on loopback unless the configuration says otherwise.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/live` | 200 while every loop is alive, else 503 with the names of those that stand still |
+//! | `/ready` | 200 once every part has started, else 503 |
+//! | `/health` | 200 when nothing is degraded, else 503; JSON with each part, its reason and since when |
+//! | `/metrics` | OpenMetrics text |
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use super::health::Condition;
+
+/// Where health and metrics are served.
+#[derive(Clone, Debug, Default)]
+pub struct OpsSettings {
+    /// The address; `None` serves nothing.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Serves until `stop`. Anything that the metrics need to be fresh is done by `before_metrics` at each scrape.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve(
+    listener: TcpListener,
+    context: Context,
+    before_metrics: Arc<dyn BeforeMetrics>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/health", get(health))
+        .route("/metrics", get(metrics))
+        .with_state((context, before_metrics));
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+/// Brings gauges up to date before the metrics are read.
+#[async_trait::async_trait]
+pub trait BeforeMetrics: Send + Sync {
+    /// Sets the gauges; what cannot be read keeps its last value and is logged.
+    async fn refresh(&self);
+}
+
+type Shared = State<(Context, Arc<dyn BeforeMetrics>)>;
+
+async fn live(State((context, _)): Shared) -> Response {
+    let silent = context.heartbeats.silent();
+    let status = if silent.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "live": silent.is_empty(), "silent": silent }))).into_response()
+}
+
+async fn ready(State((context, _)): Shared) -> Response {
+    let is_ready = context.health.is_ready();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": is_ready }))).into_response()
+}
+
+async fn health(State((context, _)): Shared) -> Response {
+    let parts = context.health.parts();
+    let is_degraded = parts.iter().any(|part| matches!(part.condition, Condition::Degraded { .. }));
+    let state = if is_degraded {
+        "degraded"
+    } else if context.health.is_ready() {
+        "good"
+    } else {
+        "starting"
+    };
+    let status = if is_degraded { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (status, Json(json!({ "state": state, "parts": parts }))).into_response()
+}
+
+async fn metrics(State((context, before_metrics)): Shared) -> Response {
+    before_metrics.refresh().await;
+    match context.metrics.encode() {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+            .into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
