@@ -25,7 +25,7 @@ use crate::probe::Step;
 use crate::secret::Secret;
 
 /// Who we are to the vendor's Entra ID.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentitySettings {
     /// The authority with its tenant, such as `https://login.microsoftonline.com/contoso.onmicrosoft.com`.
     pub authority: Url,
@@ -42,7 +42,7 @@ pub struct IdentitySettings {
 }
 
 /// Where the vendor hands out its temporary tokens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantServiceSettings {
     /// The service's base address, such as `https://tenantservice.egretail.cloud`.
     pub url: Url,

@@ -1,9 +1,115 @@
 //! The command line: one file a subcommand.
+//!
+//! Each subcommand's file has `pub struct Args` (what can be typed, as `clap` reads it) and
+//! `pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>`. To add one: the file, its `mod` line, a variant of
+//! [`Command`] whose docstring is the line in the help, and an arm in [`dispatch`].
+//!
+//! What a subcommand needs: [`Global::log`] starts the log, [`runtime`] makes a tokio runtime for those that need one.
+//! An error is returned, never printed: [`main`] prints it once, redacted, and [`exit::Exit::of`] gives the exit code.
+//! What the command is for goes to standard output, everything else to standard error.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+pub mod exit;
+pub mod log;
+
+use exit::Exit;
+use log::{LogFormat, LogSettings};
+
+#[derive(Debug, Parser)]
+#[command(name = "longshore", version, about, after_long_help = exit::HELP, propagate_version = true)]
+#[command(arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every subcommand can be told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Global {
+    /// The configuration file
+    #[arg(long, short, global = true, value_name = "FILE", env = "LONGSHORE_CONFIG")]
+    #[arg(default_value = "/etc/longshore/longshore.toml")]
+    pub config: PathBuf,
+    /// How much is logged: error, warn, info, debug or trace, or more exactly `info,fe2o3_amqp=debug`
+    ///
+    /// Overrides `level` in the `[log]` section. A bare level is Longshore's own; the libraries stay at `warn` unless
+    /// they are named, since some of them show addresses at `debug`.
+    #[arg(long, global = true, value_name = "LEVEL", env = "LONGSHORE_LOG_LEVEL")]
+    pub log_level: Option<String>,
+    /// How the log is written; overrides `format` in the `[log]` section
+    #[arg(long, global = true, value_name = "FORMAT", env = "LONGSHORE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+impl Global {
+    /// Starts the log as configured, or as the command line overrides it. Called once, by the subcommand.
+    ///
+    /// # Errors
+    /// When the level cannot be understood or the journal cannot be reached.
+    pub fn log(&self, configured: &LogSettings) -> anyhow::Result<()> {
+        let mut settings = configured.clone();
+        if let Some(level) = &self.log_level {
+            settings.level.clone_from(level);
+        }
+        if let Some(format) = self.log_format {
+            settings.format = format;
+        }
+        log::start(&settings)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+fn dispatch(command: Command, _global: &Global) -> anyhow::Result<ExitCode> {
+    match command {}
+}
 
 /// Runs the program with the process's own arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => return explain(&told),
+    };
+    dispatch(cli.command, &cli.global).unwrap_or_else(|error| report(&error))
+}
+
+/// Prints the help or version that was asked for, or what cannot be understood.
+fn explain(told: &clap::Error) -> ExitCode {
+    let exit = if told.use_stderr() { Exit::Usage } else { Exit::Ok };
+    match told.print() {
+        Ok(()) => exit.into(),
+        // A reader that has gone away (`longshore --help | head -1`) has read what it wanted.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit.into(),
+        Err(_) => Exit::Io.into(),
+    }
+}
+
+/// Prints an error with its causes, redacted.
+fn report(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {}", crate::secret::redact(&format!("{error:#}")));
+    Exit::of(error).into()
+}
+
+/// A runtime with `threads` worker threads.
+///
+/// # Errors
+/// When the threads cannot be started.
+pub fn runtime(threads: usize) -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("longshore")
+        // Blocking calls are few and short (a folder read, a name looked up); more threads would only cost memory.
+        .max_blocking_threads(32)
+        .enable_all()
+        .build()
+        .context("the runtime's threads cannot be started")
 }
