@@ -31,10 +31,12 @@ pub mod inbox;
 
 pub mod ops;
 
+pub mod blob_type;
 pub mod clock;
 pub mod error;
 pub mod net;
 pub mod notice;
+pub mod pointer;
 pub mod probe;
 pub mod record;
 pub mod secret;

@@ -11,7 +11,9 @@ use crate::inbox::SharedInbox;
 use crate::notice::FeedName;
 use crate::probe::Step;
 
-pub mod filter;
+/// The filter of blob types, which routes use too.
+pub use crate::blob_type as filter;
+
 pub mod service_bus;
 
 /// A configured source of notices.

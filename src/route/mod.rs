@@ -1,6 +1,20 @@
 //! Routes: which blob types go where, under which rules.
+//!
+//! What always holds: the same notice and the same settings give the same plan; a notice without a route is skipped
+//! with a reason, never dropped; a record filter looks at raw bytes and changes none.
+//!
+//! ```text
+//! Notice ──Router::plan──> (route, sink) each | skip reason
+//! record ──Route::filter──> delivered | filtered
+//! ```
 
 use crate::notice::{FeedName, RouteName, SinkName};
+
+mod filter;
+mod router;
+
+pub use filter::RecordFilter;
+pub use router::{Route, RouteError, Router};
 
 /// A configured route.
 #[derive(Clone, Debug)]

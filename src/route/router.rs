@@ -1,0 +1,216 @@
+//! Finds the routes of a notice.
+
+use std::fmt::Write as _;
+
+use crate::blob_type::BlobTypeFilter;
+use crate::inbox::{Plan, Target};
+use crate::notice::{Notice, RouteName};
+use crate::pointer::PointerError;
+use crate::route::{Match, RecordFilter, RouteSettings};
+
+/// How many characters of a blob type are shown in a reason; a source can send any text.
+const BLOB_TYPE_SHOWN_CHARS: usize = 200;
+
+/// Why routes cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// A glob of blob types cannot be understood.
+    #[error("a blob type glob of route {route} cannot be understood: {reason}")]
+    Glob {
+        /// The route.
+        route: RouteName,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pointer of the record filter is not one.
+    #[error("the record filter of route {route}: {reason}")]
+    Pointer {
+        /// The route.
+        route: RouteName,
+        /// What is wrong with it.
+        reason: PointerError,
+    },
+    /// Two routes have one name.
+    #[error("there are two routes named {0}: give one of them another name")]
+    SameName(RouteName),
+}
+
+/// A route, ready for use.
+#[derive(Clone, Debug)]
+pub struct Route {
+    settings: RouteSettings,
+    blob_types: BlobTypeFilter,
+    filter: RecordFilter,
+}
+
+impl Route {
+    fn new(settings: RouteSettings) -> Result<Self, RouteError> {
+        let blob_types = BlobTypeFilter::new(&settings.blob_types, &settings.exclude)
+            .map_err(|e| RouteError::Glob { route: settings.name.clone(), reason: e.to_string() })?;
+        let filter = RecordFilter::new(&settings.only)
+            .map_err(|reason| RouteError::Pointer { route: settings.name.clone(), reason })?;
+        Ok(Self { settings, blob_types, filter })
+    }
+
+    /// What the configuration says of it.
+    #[must_use]
+    pub fn settings(&self) -> &RouteSettings {
+        &self.settings
+    }
+
+    /// Which of its records are delivered.
+    #[must_use]
+    pub fn filter(&self) -> &RecordFilter {
+        &self.filter
+    }
+
+    /// Whether it takes the notice.
+    #[must_use]
+    pub fn takes(&self, notice: &Notice) -> bool {
+        let feeds = &self.settings.feeds;
+        (feeds.is_empty() || feeds.contains(&notice.feed)) && self.blob_types.wants(&notice.metadata.blob_type)
+    }
+}
+
+/// All routes, in the order of the configuration.
+#[derive(Clone, Debug)]
+pub struct Router {
+    routes: Vec<Route>,
+    matching: Match,
+}
+
+impl Router {
+    /// Makes the routes ready.
+    ///
+    /// # Errors
+    /// A glob or a pointer that cannot be understood, or a name given twice.
+    pub fn new(settings: Vec<RouteSettings>, matching: Match) -> Result<Self, RouteError> {
+        let mut routes: Vec<Route> = Vec::with_capacity(settings.len());
+        for one in settings {
+            if routes.iter().any(|route| route.settings.name == one.name) {
+                return Err(RouteError::SameName(one.name));
+            }
+            routes.push(Route::new(one)?);
+        }
+        Ok(Self { routes, matching })
+    }
+
+    /// Where the notice goes: one target for each sink of the routes that take it, or why there is none.
+    #[must_use]
+    pub fn plan(&self, notice: &Notice) -> Plan {
+        let limit = match self.matching {
+            Match::First => 1,
+            Match::All => usize::MAX,
+        };
+        let mut targets: Vec<Target> = Vec::new();
+        let mut routes_found = 0;
+        for route in self.routes.iter().filter(|route| route.takes(notice)).take(limit) {
+            routes_found += 1;
+            for sink in &route.settings.sinks {
+                let target = Target { route: route.settings.name.clone(), sink: sink.clone() };
+                if !targets.contains(&target) {
+                    targets.push(target);
+                }
+            }
+        }
+        let skip_reason = match (targets.is_empty(), routes_found) {
+            (false, _) => String::new(),
+            (true, 0) => format!("no route takes {} from feed {}", shown(&notice.metadata.blob_type), notice.feed),
+            (true, _) => format!("the route that takes {} has no sink", shown(&notice.metadata.blob_type)),
+        };
+        Plan { notice: notice.id, targets, skip_reason }
+    }
+
+    /// The route of that name.
+    #[must_use]
+    pub fn route(&self, name: &RouteName) -> Option<&Route> {
+        self.routes.iter().find(|route| route.settings.name == *name)
+    }
+
+    /// All routes, in order.
+    #[must_use]
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+}
+
+fn shown(blob_type: &str) -> String {
+    let mut text = String::from("blob type ");
+    let is_cut = blob_type.chars().nth(BLOB_TYPE_SHOWN_CHARS).is_some();
+    let head: String = blob_type.chars().take(BLOB_TYPE_SHOWN_CHARS).collect();
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{head:?}{}", if is_cut { "…" } else { "" });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::UnixMs;
+    use crate::notice::{FeedName, Metadata, NoticeId, SinkName};
+
+    fn route(name: &str, blob_types: &[&str], sinks: &[&str]) -> RouteSettings {
+        RouteSettings {
+            name: RouteName::new(name),
+            blob_types: blob_types.iter().map(|glob| (*glob).to_owned()).collect(),
+            exclude: vec!["*Errors".to_owned()],
+            feeds: Vec::new(),
+            sinks: sinks.iter().map(SinkName::new).collect(),
+            only: Vec::new(),
+            format: crate::route::FormatHints::default(),
+        }
+    }
+
+    fn notice(feed: &str, blob_type: &str) -> Notice {
+        Notice {
+            id: NoticeId(1),
+            feed: FeedName::new(feed),
+            dedupe_key: "m-1".to_owned(),
+            metadata: Metadata { blob_type: blob_type.to_owned(), ..Metadata::default() },
+            body: None,
+            published: UnixMs(0),
+            sequence: 0,
+            stored: UnixMs(0),
+        }
+    }
+
+    fn targets(router: &Router, notice: &Notice) -> Vec<String> {
+        let plan = router.plan(notice);
+        assert_eq!(plan.targets.is_empty(), !plan.skip_reason.is_empty());
+        plan.targets.iter().map(|target| format!("{}/{}", target.route, target.sink)).collect()
+    }
+
+    #[test]
+    fn the_first_route_takes_the_notice_unless_all_shall() {
+        let routes = vec![route("a", &["gateway.*"], &["x", "y", "x"]), route("b", &["*"], &["x"])];
+        let first = Router::new(routes.clone(), Match::First).expect("routes");
+        let all = Router::new(routes, Match::All).expect("routes");
+        let item = notice("f", "Gateway.ItemChanges");
+        assert_eq!(targets(&first, &item), ["a/x", "a/y"]);
+        assert_eq!(targets(&all, &item), ["a/x", "a/y", "b/x"]);
+        assert_eq!(targets(&first, &notice("f", "Customers")), ["b/x"]);
+        assert!(first.route(&RouteName::new("b")).is_some());
+        assert!(first.route(&RouteName::new("c")).is_none());
+    }
+
+    #[test]
+    fn a_notice_that_no_route_takes_is_skipped_with_the_reason() {
+        let mut only_one_feed = route("a", &["*"], &["x"]);
+        only_one_feed.feeds = vec![FeedName::new("f")];
+        let router = Router::new(vec![only_one_feed], Match::First).expect("routes");
+        assert_eq!(router.plan(&notice("g", "A\nB")).skip_reason, r#"no route takes blob type "A\nB" from feed g"#);
+        assert_eq!(
+            router.plan(&notice("f", "ItemERRORS")).skip_reason,
+            r#"no route takes blob type "ItemERRORS" from feed f"#
+        );
+        assert!(router.plan(&notice("g", &"x".repeat(100_000))).skip_reason.len() < 300);
+    }
+
+    #[test]
+    fn routes_that_cannot_be_understood_are_refused_by_name() {
+        let bad_glob = Router::new(vec![route("a", &["["], &["x"])], Match::First).expect_err("bad glob");
+        assert!(bad_glob.to_string().contains("route a"), "{bad_glob}");
+        let twice = Router::new(vec![route("a", &["*"], &[]), route("a", &["*"], &[])], Match::First);
+        assert!(matches!(twice, Err(RouteError::SameName(_))));
+    }
+}
