@@ -12,6 +12,17 @@
 //!                                                               ^ refresh: ahead of `se`, or when refused
 //! ```
 
+mod backoff;
+mod blob_access;
+mod connection_string;
+mod gauge;
+mod keeper;
+mod sas;
+mod static_tokens;
+
+pub use connection_string::ConnectionString;
+pub use static_tokens::{StaticSettings, StaticTokens};
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +114,9 @@ pub struct TokenSet {
 #[async_trait]
 pub trait TokenSource: Send + Sync {
     /// The tokens in force; fetched first if there are none. Old tokens are returned while a refresh fails.
+    ///
+    /// Every error, here and in [`TokenSource::refused`], is of class [`Class::Unauthorized`]: there is no access for
+    /// now, which uses up no attempt of a notice. `retry_after` says when the next refresh is due.
     async fn current(&self) -> Result<Arc<TokenSet>, AccessError>;
 
     /// Tells that a token of `generation` was refused, and returns newer ones. Waits out the minimum interval and the
