@@ -1,0 +1,217 @@
+//! What can go wrong with a download, on demand.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::{BoxStream, StreamExt};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::super::SandboxError;
+
+/// More faults than this at the same time are refused: something in the test does not clear them.
+const FAULTS_MAX: usize = 1_000;
+
+/// Long enough for the bytes before a cut to leave the process.
+const FLUSH_PAUSE: Duration = Duration::from_millis(20);
+
+/// One fault, and which requests it hits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BlobFault {
+    /// What goes wrong.
+    #[serde(flatten)]
+    pub kind: FaultKind,
+    /// Only blobs whose name contains this text; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<String>,
+    /// It hits so many requests, then ends; absent for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u32>,
+    /// It ends after this time; absent for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+}
+
+impl BlobFault {
+    /// `kind` for the next `requests` requests, whatever the blob.
+    #[must_use]
+    pub fn next(kind: FaultKind, requests: u32) -> Self {
+        Self { kind, blob: None, requests: Some(requests), seconds: None }
+    }
+
+    /// Only for blobs whose name contains `text`.
+    #[must_use]
+    pub fn on(mut self, text: impl Into<String>) -> Self {
+        self.blob = Some(text.into());
+        self
+    }
+}
+
+/// What goes wrong with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// The answer is an error: 403, 404, 429, 500, 503 or another.
+    Status {
+        /// The status.
+        status: u16,
+        /// `Retry-After`, in seconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after: Option<u32>,
+    },
+    /// The connection breaks after so many bytes of the body.
+    Cut {
+        /// How many bytes still come.
+        after: u64,
+    },
+    /// One byte is wrong.
+    Corrupt {
+        /// Which one, counted from the start of the blob.
+        at: u64,
+    },
+    /// The body comes slowly.
+    Slow {
+        /// At most this many bytes a second.
+        bytes_per_second: u64,
+    },
+    /// The blob is written anew while it is read: the connection breaks after so many bytes, and from then on the
+    /// blob has another ETag.
+    ChangeEtag {
+        /// How many bytes still come.
+        after: u64,
+    },
+}
+
+/// The faults in force, in the order in which they were asked for.
+#[derive(Default)]
+pub(super) struct Faults(VecDeque<(BlobFault, Option<Instant>)>);
+
+impl Faults {
+    pub(super) fn add(&mut self, fault: BlobFault) -> Result<(), SandboxError> {
+        self.forget_ended();
+        if self.0.len() >= FAULTS_MAX {
+            return Err(SandboxError::Request(format!("there are already {FAULTS_MAX} blob faults; clear them first")));
+        }
+        let end = match fault.seconds {
+            None => None,
+            Some(seconds) => {
+                let time = Duration::try_from_secs_f64(seconds)
+                    .map_err(|e| SandboxError::Request(format!("a fault of {seconds} seconds: {e}")))?;
+                Some(Instant::now() + time)
+            }
+        };
+        self.0.push_back((fault, end));
+        Ok(())
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The fault that hits a request for `blob`, used up by one. A fault of the body does not hit a request for none.
+    pub(super) fn take(&mut self, blob: &str, has_body: bool) -> Option<FaultKind> {
+        self.forget_ended();
+        let (fault, _) = self.0.iter_mut().find(|(fault, _)| {
+            let fits = fault.blob.as_deref().is_none_or(|text| blob.contains(text));
+            fits && (has_body || matches!(fault.kind, FaultKind::Status { .. }))
+        })?;
+        if let Some(left) = &mut fault.requests {
+            *left -= 1;
+        }
+        Some(fault.kind.clone())
+    }
+
+    pub(super) fn list(&mut self) -> Vec<BlobFault> {
+        self.forget_ended();
+        self.0.iter().map(|(fault, _)| fault.clone()).collect()
+    }
+
+    fn forget_ended(&mut self) {
+        let now = Instant::now();
+        self.0.retain(|(fault, end)| fault.requests != Some(0) && end.is_none_or(|end| end > now));
+    }
+}
+
+type Body = BoxStream<'static, std::io::Result<Bytes>>;
+
+/// `body`, which starts at byte `start` of the blob, with the fault in it.
+pub(super) fn spoil(body: Body, start: u64, kind: Option<&FaultKind>) -> Body {
+    match *match kind {
+        None => return body,
+        Some(kind) => kind,
+    } {
+        FaultKind::Status { .. } => body,
+        FaultKind::Cut { after } | FaultKind::ChangeEtag { after } => cut(body, after),
+        FaultKind::Corrupt { at } => corrupt(body, start, at),
+        FaultKind::Slow { bytes_per_second } => slow(body, bytes_per_second.max(1)),
+    }
+}
+
+fn cut(body: Body, after: u64) -> Body {
+    let kept = body.scan(after, |left, piece| {
+        let next = match piece {
+            _ if *left == 0 => None,
+            Ok(mut bytes) => {
+                bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= bytes.len() as u64;
+                Some(Ok(bytes))
+            }
+            Err(error) => Some(Err(error)),
+        };
+        std::future::ready(next)
+    });
+    // An error in a body makes the server break the connection off, and throw away what it has not sent by then: the
+    // pause lets the kept bytes go out.
+    let broken = futures::stream::once(async {
+        tokio::time::sleep(FLUSH_PAUSE).await;
+        Err(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "the sandbox cuts this body short"))
+    });
+    kept.chain(broken).boxed()
+}
+
+fn corrupt(body: Body, start: u64, at: u64) -> Body {
+    body.scan(start, move |position, piece| {
+        let piece = piece.map(|bytes| {
+            let here = *position;
+            *position += bytes.len() as u64;
+            if !(here..*position).contains(&at) {
+                return bytes;
+            }
+            let mut spoilt = BytesMut::from(&bytes[..]);
+            spoilt[(at - here) as usize] ^= 0xff;
+            spoilt.freeze()
+        });
+        std::future::ready(Some(piece))
+    })
+    .boxed()
+}
+
+fn slow(body: Body, bytes_per_second: u64) -> Body {
+    let begun = Instant::now();
+    // Twenty pieces a second look like a slow line, and not like one that stands still.
+    let most = usize::try_from(bytes_per_second / 20).unwrap_or(usize::MAX).max(1);
+    body.flat_map(move |piece| {
+        let parts: Vec<_> = match piece {
+            Ok(mut bytes) => {
+                let mut parts = Vec::with_capacity(bytes.len() / most + 1);
+                while bytes.len() > most {
+                    parts.push(Ok(bytes.split_to(most)));
+                }
+                parts.push(Ok(bytes));
+                parts
+            }
+            Err(error) => vec![Err(error)],
+        };
+        futures::stream::iter(parts)
+    })
+    .scan(0_u64, move |sent, piece| {
+        let due = begun + Duration::from_secs_f64(*sent as f64 / bytes_per_second as f64);
+        *sent += piece.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        async move {
+            tokio::time::sleep_until(due).await;
+            Some(piece)
+        }
+    })
+    .boxed()
+}

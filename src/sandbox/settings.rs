@@ -1,0 +1,67 @@
+//! What can be set about the sandbox.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+
+/// The sandbox's settings; the default starts everything on free ports in a temporary folder.
+#[derive(Clone, Debug)]
+pub struct SandboxSettings {
+    /// Where certificates and the configuration are written; `None` for a temporary folder that goes with the sandbox.
+    pub dir: Option<PathBuf>,
+    /// Where the time of day comes from: certificates, assertions and tokens are checked by it.
+    pub clock: Arc<dyn Clock>,
+    /// The port of the Entra authority; 0 for a free one, as with all ports.
+    pub authority_port: u16,
+    /// The port of TenantService.
+    pub tenant_port: u16,
+    /// The port of the blob store.
+    pub blob_port: u16,
+    /// The Entra tenant.
+    pub tenant: String,
+    /// The application's id.
+    pub client_id: String,
+    /// The scope that the authority grants.
+    pub scope: String,
+    /// How long an access token is good.
+    pub access_token_lifetime: Duration,
+    /// The integration that TenantService knows.
+    pub integration_name: String,
+    /// How long the Service Bus token and the blob tokens are good.
+    pub sas_lifetime: Duration,
+    /// The storage account.
+    pub account: String,
+    /// The containers that TenantService hands tokens out for; blobs are published into the first.
+    pub containers: Vec<String>,
+    /// Whether the blob store serves HTTPS; plain HTTP otherwise.
+    pub blob_tls: bool,
+    /// The Service Bus topic.
+    pub topic: String,
+    /// The topic's subscription.
+    pub subscription: String,
+}
+
+impl Default for SandboxSettings {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            clock: Arc::new(SystemClock),
+            authority_port: 0,
+            tenant_port: 0,
+            blob_port: 0,
+            tenant: "sandbox.onmicrosoft.com".to_owned(),
+            client_id: "6f1a2b3c-0000-4000-8000-5a4d9b0c1e2f".to_owned(),
+            scope: "3c9d8e7f-0000-4000-8000-1b2a3c4d5e6f/.default".to_owned(),
+            access_token_lifetime: Duration::from_secs(3599),
+            integration_name: "longshore".to_owned(),
+            sas_lifetime: Duration::from_secs(3600),
+            account: "sandboxaccount".to_owned(),
+            containers: vec!["batchtoprocess".to_owned()],
+            blob_tls: false,
+            topic: "fileexport".to_owned(),
+            subscription: "longshore".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! TenantService: hands out the temporary tokens to whoever brings an access token of the authority.
+//!
+//! The shape of the request and the answer is the one that the vendor's public client writes and reads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::core::Core;
+use super::entra::resource;
+use super::serve::lock;
+use crate::clock::UnixMs;
+use crate::secret::Secret;
+
+/// Azure's clocks differ a little; a token that starts a moment ago works everywhere at once.
+const START_EARLIER: Duration = Duration::from_secs(60);
+
+/// What TenantService says of the Service Bus.
+#[derive(Clone, Debug)]
+pub(super) struct ServiceBusGrant {
+    /// Host and port.
+    pub(super) host: String,
+    /// Plain AMQP, as with Microsoft's emulator.
+    pub(super) development_emulator: bool,
+    /// The name of the policy whose key signs.
+    pub(super) key_name: String,
+    /// The key that signs.
+    pub(super) key: Secret,
+}
+
+/// What TenantService does instead of answering.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantFault {
+    /// The status of the answer: 403 for "permission not granted", 429, 500, 503 or another.
+    pub status: u16,
+    /// `Retry-After`, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u32>,
+    /// For so many requests; absent until it is cleared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u32>,
+}
+
+/// The service's one page.
+pub(super) fn router(core: Arc<Core>) -> Router {
+    Router::new().route("/api/external/integration/export/temporaryendpoints", post(endpoints)).with_state(core)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EndpointsRequest {
+    integration_name: String,
+    #[serde(default, rename = "useNewSBConnectionStringFormat")]
+    use_new_format: bool,
+}
+
+async fn endpoints(State(core): State<Arc<Core>>, headers: HeaderMap, body: Bytes) -> Response {
+    match answer(&core, &headers, &body) {
+        Ok(answer) => {
+            core.count(|state| state.tenant_answers += 1);
+            Json(answer).into_response()
+        }
+        Err(refusal) => {
+            core.count(|state| state.tenant_refusals += 1);
+            *refusal
+        }
+    }
+}
+
+fn answer(core: &Core, headers: &HeaderMap, body: &[u8]) -> Result<Value, Box<Response>> {
+    if let Some(fault) = take_fault(core) {
+        let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = problem(status, "the sandbox was asked to answer so");
+        if let Some(seconds) = fault.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        return Err(response);
+    }
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let now = core.now();
+    if !bearer.is_some_and(|token| core.tokens.is_valid(token, resource(&core.settings.scope), now)) {
+        let mut response = problem(StatusCode::UNAUTHORIZED, "the access token is missing, expired or not ours");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer error=\"invalid_token\""));
+        return Err(response);
+    }
+    let request: EndpointsRequest =
+        serde_json::from_slice(body).map_err(|e| problem(StatusCode::BAD_REQUEST, &e.to_string()))?;
+    if request.integration_name != core.settings.integration_name {
+        return Err(problem(StatusCode::NOT_FOUND, "no integration has this name"));
+    }
+    Ok(hand_out(core, now, request.use_new_format))
+}
+
+/// New tokens, in the vendor's shape.
+fn hand_out(core: &Core, now: UnixMs, new_format: bool) -> Value {
+    let settings = &core.settings;
+    let expiry = now.plus(settings.sas_lifetime);
+    let grant = lock(&core.service_bus).clone();
+    let entity = format!("{}/subscriptions/{}", settings.topic, settings.subscription);
+    let token = service_bus_token(&grant, &entity, expiry);
+    let entity_path = if new_format { &entity } else { &settings.topic };
+    let emulator = if grant.development_emulator { ";UseDevelopmentEmulator=true" } else { "" };
+    let blobs: Vec<String> = settings
+        .containers
+        .iter()
+        .map(|container| {
+            let sas = core.blobs.read_sas(container, now.minus(START_EARLIER), expiry);
+            format!("{}/{container}?{sas}", core.blob_base)
+        })
+        .collect();
+    json!({
+        "serviceBusSubscriptionConnectionString":
+            format!("Endpoint=sb://{}/;SharedAccessSignature={token};EntityPath={entity_path}{emulator}", grant.host),
+        "serviceBusSubscriptionName": settings.subscription,
+        "blobBaseUrlsWithToken": blobs,
+    })
+}
+
+fn take_fault(core: &Core) -> Option<TenantFault> {
+    let mut faults = lock(&core.tenant_faults);
+    faults.retain(|fault| fault.requests != Some(0));
+    let fault = faults.first_mut()?;
+    if let Some(left) = &mut fault.requests {
+        *left -= 1;
+    }
+    Some(fault.clone())
+}
+
+/// An error as ASP.NET services answer it (RFC 9457).
+fn problem(status: StatusCode, detail: &str) -> Box<Response> {
+    let title = status.canonical_reason().unwrap_or_default();
+    let body = Json(json!({ "title": title, "status": status.as_u16(), "detail": detail }));
+    Box::new((status, body).into_response())
+}
+
+impl ServiceBusGrant {
+    /// Before the broker runs.
+    pub(super) fn unreachable() -> Self {
+        Self {
+            host: "127.0.0.1:9".to_owned(),
+            development_emulator: true,
+            key_name: "listen".to_owned(),
+            key: Secret::new(uuid::Uuid::new_v4().to_string()),
+        }
+    }
+}
+
+/// `SharedAccessSignature sr=…&sig=…&se=…&skn=…`: the key signs the encoded address and the expiry in seconds.
+/// <https://learn.microsoft.com/en-us/azure/service-bus-messaging/service-bus-sas>
+fn service_bus_token(grant: &ServiceBusGrant, entity: &str, expiry: UnixMs) -> String {
+    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let address = encode(&format!("sb://{}/{entity}", grant.host));
+    let expiry_s = expiry.0 / 1000;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, grant.key.expose().as_bytes());
+    let signature = STANDARD.encode(hmac::sign(&key, format!("{address}\n{expiry_s}").as_bytes()));
+    format!("SharedAccessSignature sr={address}&sig={}&se={expiry_s}&skn={}", encode(&signature), grant.key_name)
+}
