@@ -31,6 +31,12 @@ use crate::error::{Class, Classify};
 use crate::notice::{HeardNotice, Notice, NoticeId, RouteName, SinkName};
 use crate::record::{BadRecord, Counts};
 
+#[cfg(test)]
+pub(crate) mod conformance;
+pub mod sqlite;
+
+pub use sqlite::SqliteInbox;
+
 /// A delivery's number in the inbox: one notice on one route to one of its sinks, in one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -127,6 +133,8 @@ pub struct Claim {
     pub run: RunId,
     /// Which attempt this is, from 1. Attempts that used up nothing do not count.
     pub attempt: u32,
+    /// How often a claim on this delivery was lost with its lease, as when a process died. Uses up no attempt.
+    pub lost: u32,
     /// When this run's delivery was first made ready: the retry budget counts from here.
     pub since: UnixMs,
     /// What earlier attempts had confirmed.
@@ -194,7 +202,7 @@ pub trait Inbox: Send + Sync {
     /// Records that the source has been told of these notices; shown by `longshore show`. Need not be durable.
     async fn settled(&self, notices: Vec<NoticeId>, at: UnixMs) -> Result<(), InboxError>;
 
-    /// Up to `limit` notices that have no plan yet, oldest first.
+    /// Up to `limit` notices that have no plan yet, oldest first. Without their bodies, which planning does not need.
     async fn unplanned(&self, limit: usize) -> Result<Vec<Notice>, InboxError>;
 
     /// Stores plans in one commit: makes the deliveries. A notice that has a plan by now is left as it is.
@@ -206,13 +214,17 @@ pub trait Inbox: Send + Sync {
     /// Extends a claim's lease to `until`.
     async fn renew(&self, key: ClaimKey, until: UnixMs) -> Result<(), InboxError>;
 
-    /// Stores how far the claimed delivery has come, and what was set aside on the way, in one commit.
+    /// Stores how far the claimed delivery has come, and what was set aside on the way, in one commit. Refused unless
+    /// the account adds up so far.
     async fn progress(&self, key: ClaimKey, progress: Progress, bad: Vec<BadRecord>) -> Result<(), InboxError>;
 
-    /// Ends a claim; `bad` holds what was set aside since the last [`Inbox::progress`].
+    /// Ends a claim; `bad` holds what was set aside since the last [`Inbox::progress`]. It is kept with
+    /// [`Finish::Done`] and [`Finish::Quarantine`]; otherwise the next attempt reads those records again.
     async fn finish(&self, key: ClaimKey, finish: Finish, bad: Vec<BadRecord>) -> Result<(), InboxError>;
 
-    /// Resolves when something may have become claimable or plannable through this handle since the last call.
+    /// Resolves when something may have become claimable or plannable since the last call, through this handle or, a
+    /// little later, by another process. One caller that claims until there is nothing and then waits misses nothing;
+    /// of several, all that wait are woken.
     async fn changed(&self);
 }
 
@@ -270,6 +282,14 @@ pub enum InboxError {
         /// The newest version known.
         known: u32,
     },
+    /// A batch is larger than one commit may be; nothing was written.
+    #[error("a batch of {notices} notices is more than the {notices_max} of one commit")]
+    TooMany {
+        /// Notices in the batch.
+        notices: usize,
+        /// [`InboxSettings::commit_notices_max`].
+        notices_max: usize,
+    },
     /// An account does not add up; nothing was written.
     #[error("the account of delivery {} does not add up: {counts:?}", .delivery.0)]
     Unbalanced {
@@ -285,7 +305,9 @@ impl Classify for InboxError {
         match self {
             Self::DiskFull { .. } => Class::DiskFull,
             Self::LeaseLost(_) | Self::Unavailable { .. } => Class::Transient,
-            Self::Unusable { .. } | Self::NewerSchema { .. } | Self::Unbalanced { .. } => Class::Permanent,
+            Self::Unusable { .. } | Self::NewerSchema { .. } | Self::TooMany { .. } | Self::Unbalanced { .. } => {
+                Class::Permanent
+            }
         }
     }
 }

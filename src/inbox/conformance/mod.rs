@@ -1,0 +1,212 @@
+//! What every inbox must do, as cases over any [`Inbox`]. An implementation names a function that makes a fresh one
+//! and gets a test for each case:
+//!
+//! ```text
+//! inbox_conformance!(fresh);      async fn fresh() -> Subject
+//! ```
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Claim, ClaimRequest, Claimed, Finish, Inbox, Ordering, Plan, Progress, SharedInbox, Target};
+use crate::clock::{Clock, ManualClock, UnixMs};
+use crate::notice::{FeedName, HeardNotice, Metadata, NoticeId, RouteName, SinkName, Verdict};
+use crate::record::{BadRecord, Counts};
+
+pub(crate) mod accounting;
+pub(crate) mod claiming;
+pub(crate) mod ordering;
+pub(crate) mod storing;
+
+/// Makes one test of each case of the suite.
+macro_rules! inbox_conformance {
+    ($fresh:path) => {
+        inbox_conformance!(@cases $fresh, storing,
+            every_notice_of_a_batch_gets_its_own_receipt_in_order
+            a_second_arrival_is_counted_and_not_stored
+            a_key_twice_in_one_batch_is_one_notice
+            the_same_key_of_another_feed_is_another_notice
+            what_was_heard_comes_back_whole
+            a_skipped_or_unreadable_notice_is_not_planned
+            an_empty_batch_is_stored
+            unplanned_notices_come_oldest_first_and_bounded
+            planning_twice_makes_no_second_delivery
+            a_notice_that_no_route_wants_is_done_with
+            store_wakes_whoever_waits_for_a_change
+        );
+        inbox_conformance!(@cases $fresh, claiming,
+            a_delivery_is_claimed_once
+            two_claimers_in_a_race_never_hold_the_same_delivery
+            a_lease_that_ran_out_is_taken_over_and_its_old_holder_writes_nothing
+            a_renewed_lease_is_not_taken_over
+            a_claim_that_ended_cannot_be_written_to
+            a_retry_waits_until_it_is_due
+            attempts_count_only_those_that_were_used_up
+            a_released_delivery_is_ready_at_once
+            progress_is_there_for_the_next_attempt
+            a_quarantined_delivery_is_not_given_out_again
+            nothing_says_when_to_ask_again
+            a_freed_lane_wakes_whoever_waits
+        );
+        inbox_conformance!(@cases $fresh, ordering,
+            a_lane_goes_in_published_order_one_at_a_time
+            the_sources_number_orders_what_was_published_together
+            blob_types_that_differ_in_case_share_a_lane
+            lanes_do_not_wait_for_each_other
+            a_delivery_that_waits_blocks_its_lane
+            a_quarantined_delivery_does_not_block_its_lane
+            without_order_a_blob_type_runs_side_by_side
+            without_order_a_delivery_that_waits_blocks_nothing
+            one_blob_type_is_limited_across_its_lanes
+        );
+        inbox_conformance!(@cases $fresh, accounting,
+            an_account_that_does_not_add_up_is_refused
+            a_refused_account_leaves_the_claim_as_it_was
+            done_on_all_routes_ends_the_work
+            bad_records_of_a_repeated_attempt_are_not_doubled
+        );
+    };
+    (@cases $fresh:path, $group:ident, $($case:ident)+) => {
+        mod $group {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let subject = $fresh().await;
+                    let case = crate::inbox::conformance::$group::$case(subject);
+                    tokio::time::timeout(std::time::Duration::from_secs(30), case).await.expect("ends in time");
+                }
+            )+
+        }
+    };
+}
+pub(crate) use inbox_conformance;
+
+/// A fresh inbox, and what must live as long as it.
+pub(crate) struct Subject {
+    pub(crate) inbox: SharedInbox,
+    pub(crate) clock: ManualClock,
+    pub(crate) _keep: Box<dyn Any + Send + Sync>,
+}
+
+/// When every test begins.
+pub(crate) const START: UnixMs = UnixMs(1_700_000_000_000);
+
+/// The lease that [`Subject::claim`] asks for.
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+
+/// A notice of feed `eg`, published `published` milliseconds after [`START`].
+pub(crate) fn heard(key: &str, blob_type: &str, published: i64) -> HeardNotice {
+    HeardNotice {
+        feed: FeedName::new("eg"),
+        dedupe_key: key.to_owned(),
+        metadata: Metadata { blob_type: blob_type.to_owned(), ..Metadata::default() },
+        body: None,
+        published: UnixMs(START.0 + published),
+        sequence: 0,
+        delivery_count: 0,
+        verdict: Verdict::Accepted,
+    }
+}
+
+/// A target.
+pub(crate) fn target(route: &str, sink: &str) -> Target {
+    Target { route: RouteName::new(route), sink: SinkName::new(sink) }
+}
+
+/// A progress whose account is `delivered` and `quarantined` records, and adds up.
+pub(crate) fn account(delivered: u64, quarantined: u64) -> Progress {
+    let read = delivered + quarantined;
+    Progress { confirmed: read, counts: Counts { read, delivered, quarantined, ..Counts::default() }, bytes: read * 10 }
+}
+
+/// A record that was set aside.
+pub(crate) fn bad(number: u64) -> BadRecord {
+    BadRecord {
+        number,
+        offset: number * 10,
+        reason: "not JSON".to_owned(),
+        class: crate::error::Class::Poison,
+        bytes: b"{".to_vec(),
+    }
+}
+
+/// A claim ends well.
+pub(crate) fn done(progress: Progress) -> Finish {
+    Finish::Done { progress, location: "/out/file".to_owned() }
+}
+
+impl Subject {
+    pub(crate) fn now(&self) -> UnixMs {
+        self.clock.now()
+    }
+
+    /// Stores one notice.
+    pub(crate) async fn store(&self, notice: HeardNotice) -> NoticeId {
+        self.inbox.store(vec![notice]).await.expect("stores")[0].notice()
+    }
+
+    /// Stores one notice and plans it for route `r` and sink `s`.
+    pub(crate) async fn ready(&self, key: &str, blob_type: &str, published: i64) -> NoticeId {
+        let notice = self.store(heard(key, blob_type, published)).await;
+        self.plan(notice, vec![target("r", "s")]).await;
+        notice
+    }
+
+    pub(crate) async fn plan(&self, notice: NoticeId, targets: Vec<Target>) {
+        let plan = Plan { notice, targets, skip_reason: "no route takes it".to_owned() };
+        self.inbox.plan(vec![plan]).await.expect("plans");
+    }
+
+    pub(crate) fn request(&self, ordering: Ordering, per_blob_type_max: usize) -> ClaimRequest {
+        ClaimRequest { worker: "w".to_owned(), lease: LEASE, now: self.now(), ordering, per_blob_type_max }
+    }
+
+    /// Claims under [`Ordering::BlobType`].
+    pub(crate) async fn claim(&self) -> Option<Claim> {
+        self.claim_with(self.request(Ordering::BlobType, 100)).await
+    }
+
+    pub(crate) async fn claim_with(&self, request: ClaimRequest) -> Option<Claim> {
+        match self.inbox.claim(request).await.expect("claims") {
+            Claimed::Delivery(claim) => Some(*claim),
+            Claimed::Nothing { .. } => None,
+        }
+    }
+
+    /// Claims, and asserts that there was something.
+    pub(crate) async fn must_claim(&self) -> Claim {
+        self.claim().await.expect("something is claimable")
+    }
+
+    /// What an empty claim says: when to ask again, and whether anything is unfinished.
+    pub(crate) async fn nothing(&self) -> (Option<UnixMs>, bool) {
+        match self.inbox.claim(self.request(Ordering::BlobType, 100)).await.expect("claims") {
+            Claimed::Nothing { next_due, unfinished } => (next_due, unfinished),
+            Claimed::Delivery(claim) => panic!("notice {} is claimable", claim.notice.id),
+        }
+    }
+
+    pub(crate) async fn finish(&self, claim: &Claim, finish: Finish) {
+        self.inbox.finish(claim.key, finish, Vec::new()).await.expect("finishes");
+    }
+
+    /// Tries again after `wait`.
+    pub(crate) fn retry(&self, wait: Duration) -> Finish {
+        Finish::Retry {
+            due: self.now().plus(wait),
+            class: crate::error::Class::Transient,
+            error: "reset".to_owned(),
+            uses_attempt: true,
+        }
+    }
+
+    pub(crate) fn quarantine(&self) -> Finish {
+        Finish::Quarantine { class: crate::error::Class::Poison, error: "truncated".to_owned() }
+    }
+
+    pub(crate) fn shared(&self) -> Arc<dyn Inbox> {
+        Arc::clone(&self.inbox)
+    }
+}

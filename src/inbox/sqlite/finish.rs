@@ -1,0 +1,224 @@
+//! The writes under a claim. Each names the claim that it is made under, and does nothing if that claim is not the
+//! delivery's any more.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::fault::Fault;
+use super::plan::settle_state;
+use super::rows::{bounded, int};
+use super::writer::Outcome;
+use crate::clock::UnixMs;
+use crate::error::Class;
+use crate::inbox::{ClaimKey, Finish, InboxError, Progress};
+use crate::notice::NoticeId;
+use crate::record::BadRecord;
+
+/// Ended claims that are kept of a delivery. Waiting out a full disk uses up no attempt and may take thousands.
+const ATTEMPTS_KEPT: i64 = 50;
+
+/// Milliseconds of an hour.
+const HOUR_MS: i64 = 3_600_000;
+
+/// How an attempt ended, for its history.
+pub(super) enum Ended<'a> {
+    Done,
+    Retry(Class, &'a str),
+    Quarantined(Class, &'a str),
+    Released,
+    Lost,
+}
+
+pub(super) fn renew(connection: &Connection, key: ClaimKey, until: UnixMs) -> Result<Outcome<()>, Fault> {
+    let written = connection
+        .prepare_cached("UPDATE deliveries SET lease_until = ?3 WHERE id = ?1 AND claim = ?2 AND state = 'claimed'")?
+        .execute(params![key.delivery.0, key.claim, until.0])?;
+    if_held(key, written)?;
+    Ok(Outcome::quiet(()))
+}
+
+pub(super) fn progress(
+    connection: &Connection,
+    key: ClaimKey,
+    progress: &Progress,
+    bad: &[BadRecord],
+) -> Result<Outcome<()>, Fault> {
+    store_progress(connection, key, progress)?;
+    set_aside(connection, key, bad)?;
+    Ok(Outcome::quiet(()))
+}
+
+pub(super) fn finish(
+    connection: &Connection,
+    key: ClaimKey,
+    finish: &Finish,
+    bad: &[BadRecord],
+    now: UnixMs,
+) -> Result<Outcome<()>, Fault> {
+    match finish {
+        Finish::Done { progress, location } => {
+            store_progress(connection, key, progress)?;
+            set_aside(connection, key, bad)?;
+            end_attempt(connection, key, now, Ended::Done)?;
+            connection
+                .prepare_cached(
+                    "UPDATE deliveries SET state = 'done', attempts = attempts + 1, location = ?2, ended = ?3, \
+                     worker = NULL, claimed = NULL, lease_until = NULL WHERE id = ?1",
+                )?
+                .execute(params![key.delivery.0, bounded(location), now.0])?;
+            tally(connection, key, now)?;
+            settle_state(connection, notice_of(connection, key)?, now, "")?;
+        }
+        Finish::Quarantine { class, error } => {
+            check_held(connection, key)?;
+            set_aside(connection, key, bad)?;
+            end_attempt(connection, key, now, Ended::Quarantined(*class, error))?;
+            connection
+                .prepare_cached(
+                    "UPDATE deliveries SET state = 'quarantined', attempts = attempts + 1, class = ?2, error = ?3, \
+                     ended = ?4, worker = NULL, claimed = NULL, lease_until = NULL WHERE id = ?1",
+                )?
+                .execute(params![key.delivery.0, class.as_str(), bounded(error), now.0])?;
+            settle_state(connection, notice_of(connection, key)?, now, "")?;
+        }
+        // What was set aside since the last progress lies behind it: the next attempt reads those records again.
+        Finish::Retry { due, class, error, uses_attempt } => {
+            check_held(connection, key)?;
+            end_attempt(connection, key, now, Ended::Retry(*class, error))?;
+            connection
+                .prepare_cached(
+                    "UPDATE deliveries SET state = 'ready', attempts = attempts + ?2, due = ?3, class = ?4, error = ?5, \
+                     worker = NULL, claimed = NULL, lease_until = NULL WHERE id = ?1",
+                )?
+                .execute(params![
+                    key.delivery.0,
+                    i64::from(*uses_attempt),
+                    (*due > now).then_some(due.0),
+                    class.as_str(),
+                    bounded(error)
+                ])?;
+        }
+        Finish::Release => {
+            check_held(connection, key)?;
+            end_attempt(connection, key, now, Ended::Released)?;
+            connection
+                .prepare_cached(
+                    "UPDATE deliveries SET state = 'ready', worker = NULL, claimed = NULL, lease_until = NULL \
+                     WHERE id = ?1",
+                )?
+                .execute([key.delivery.0])?;
+        }
+    }
+    Ok(Outcome::woken(()))
+}
+
+fn if_held(key: ClaimKey, written: usize) -> Result<(), Fault> {
+    if written == 1 { Ok(()) } else { Err(Fault::Refused(InboxError::LeaseLost(key))) }
+}
+
+fn check_held(connection: &Connection, key: ClaimKey) -> Result<(), Fault> {
+    let held: Option<i64> = connection
+        .prepare_cached("SELECT 1 FROM deliveries WHERE id = ?1 AND claim = ?2 AND state = 'claimed'")?
+        .query_row(params![key.delivery.0, key.claim], |row| row.get(0))
+        .optional()?;
+    if_held(key, usize::from(held.is_some()))
+}
+
+fn notice_of(connection: &Connection, key: ClaimKey) -> Result<NoticeId, Fault> {
+    let notice = connection
+        .prepare_cached("SELECT notice FROM deliveries WHERE id = ?1")?
+        .query_row([key.delivery.0], |row| row.get(0))?;
+    Ok(NoticeId(notice))
+}
+
+fn store_progress(connection: &Connection, key: ClaimKey, progress: &Progress) -> Result<(), Fault> {
+    let counts = progress.counts;
+    if !counts.is_balanced() {
+        // Whose claim it is comes first: a worker that has lost its lease has nothing to account for.
+        check_held(connection, key)?;
+        return Err(Fault::Refused(InboxError::Unbalanced { delivery: key.delivery, counts }));
+    }
+    let written = connection
+        .prepare_cached(
+            "UPDATE deliveries SET confirmed = ?3, read = ?4, delivered = ?5, filtered = ?6, parked = ?7, \
+             quarantined = ?8, bytes = ?9 WHERE id = ?1 AND claim = ?2 AND state = 'claimed'",
+        )?
+        .execute(params![
+            key.delivery.0,
+            key.claim,
+            int(progress.confirmed),
+            int(counts.read),
+            int(counts.delivered),
+            int(counts.filtered),
+            int(counts.parked),
+            int(counts.quarantined),
+            int(progress.bytes)
+        ])?;
+    if_held(key, written)
+}
+
+/// A record that an earlier attempt set aside already is written over.
+fn set_aside(connection: &Connection, key: ClaimKey, bad: &[BadRecord]) -> Result<(), Fault> {
+    if bad.is_empty() {
+        return Ok(());
+    }
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO bad_records (delivery, number, position, class, reason, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+         ON CONFLICT (delivery, number) DO UPDATE SET position = excluded.position, class = excluded.class, \
+         reason = excluded.reason, bytes = excluded.bytes",
+    )?;
+    for record in bad {
+        insert.execute(params![
+            key.delivery.0,
+            int(record.number),
+            int(record.offset),
+            record.class.as_str(),
+            bounded(&record.reason),
+            record.bytes
+        ])?;
+    }
+    Ok(())
+}
+
+/// Writes the history of a claim that ends now; called while the delivery is still claimed.
+pub(super) fn end_attempt(connection: &Connection, key: ClaimKey, now: UnixMs, ended: Ended<'_>) -> Result<(), Fault> {
+    let (outcome, failure) = match ended {
+        Ended::Done => ("done", None),
+        Ended::Retry(class, error) => ("retry", Some((class.as_str(), bounded(error)))),
+        Ended::Quarantined(class, error) => ("quarantined", Some((class.as_str(), bounded(error)))),
+        Ended::Released => ("released", None),
+        Ended::Lost => ("lost", None),
+    };
+    connection
+        .prepare_cached(
+            "INSERT INTO attempts (delivery, claim, worker, started, ended, outcome, confirmed, class, error) \
+             SELECT id, claim, worker, claimed, ?3, ?4, confirmed, ?5, ?6 FROM deliveries WHERE id = ?1 AND claim = ?2",
+        )?
+        .execute(params![
+            key.delivery.0,
+            key.claim,
+            now.0,
+            outcome,
+            failure.map(|(class, _)| class),
+            failure.map(|(_, error)| error)
+        ])?;
+    connection
+        .prepare_cached("DELETE FROM attempts WHERE delivery = ?1 AND claim <= ?2")?
+        .execute(params![key.delivery.0, key.claim - ATTEMPTS_KEPT])?;
+    Ok(())
+}
+
+/// Adds a delivery that is done to its hour.
+fn tally(connection: &Connection, key: ClaimKey, now: UnixMs) -> Result<(), Fault> {
+    connection
+        .prepare_cached(
+            "INSERT INTO tallies (hour, route, deliveries, read, delivered, filtered, parked, quarantined, bytes) \
+             SELECT ?2, l.route, 1, d.read, d.delivered, d.filtered, d.parked, d.quarantined, d.bytes \
+             FROM deliveries d JOIN lanes l ON l.id = d.lane WHERE d.id = ?1 \
+             ON CONFLICT (hour, route) DO UPDATE SET deliveries = deliveries + 1, read = read + excluded.read, \
+             delivered = delivered + excluded.delivered, filtered = filtered + excluded.filtered, \
+             parked = parked + excluded.parked, quarantined = quarantined + excluded.quarantined, \
+             bytes = bytes + excluded.bytes",
+        )?
+        .execute(params![key.delivery.0, now.0.div_euclid(HOUR_MS)])?;
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! The inbox in one SQLite file: no server, and a commit is one fsync.
+//!
+//! What always holds here, besides the contract of [`crate::inbox`]:
+//!
+//! 1. One thread writes; it commits what waits together (`writer`). `synchronous = FULL`, so that a commit is on disk
+//!    when it returns, and no answer is given before it returned.
+//! 2. What is finished costs nothing: every index that a claim or the planner uses holds unfinished rows only, and
+//!    opening reads the schema and no rows.
+//! 3. A reader never blocks the writer (write-ahead log), and holds a snapshot for one query only, so that the log can
+//!    be reset. The log is moved into the database every 16 MiB and its file cut to 64 MiB.
+//! 4. The file and its `-wal` and `-shm` are readable by their owner alone.
+//!
+//! ```text
+//! store  claim  finish …            notices, show, status (also another process)
+//!     \    |    /                          \    |    /
+//!   bounded queue                       readers, at most 3
+//!        |                                     |
+//!   writer thread ── one transaction ──> log ──┴── database
+//! ```
+//!
+//! Several processes may use one file: SQLite's lock lets one write at a time, and each looks once a second whether
+//! another has committed while somebody waits for a change.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{ClaimKey, ClaimRequest, Claimed, Finish, Inbox, InboxError, InboxSettings, Plan, Progress, Receipt};
+use crate::clock::{Clock, UnixMs};
+use crate::notice::{HeardNotice, Notice, NoticeId};
+use crate::record::BadRecord;
+
+mod claim;
+mod fault;
+mod finish;
+mod plan;
+mod readers;
+mod rows;
+mod schema;
+mod store;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use readers::Readers;
+use writer::{DURABLE, Nature, Writer};
+
+/// How often a waiting process looks for commits of others. Shorter wakes an idle machine for nothing; longer makes
+/// `longshore work` start late after `longshore listen` in another process has stored something.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// An inbox in an SQLite file. Dropping it closes the file once its queue is empty.
+#[derive(Debug)]
+pub struct SqliteInbox {
+    writer: Writer,
+    readers: Readers,
+    clock: Arc<dyn Clock>,
+    notices_max: usize,
+    /// The last change that [`Inbox::changed`] has told of.
+    told: AtomicU64,
+}
+
+impl SqliteInbox {
+    /// Opens the inbox, and makes or migrates its file where that is needed. Reads no rows, so that the size of the
+    /// inbox does not matter. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// [`InboxError::NewerSchema`], [`InboxError::Unusable`] if the file cannot be an inbox, [`InboxError::DiskFull`],
+    /// or [`InboxError::Unavailable`] if another process held it for too long.
+    pub fn open(settings: &InboxSettings, clock: Arc<dyn Clock>) -> Result<Self, InboxError> {
+        let connection = schema::prepare(&settings.path)?;
+        Ok(Self {
+            writer: Writer::start(connection, settings.path.clone())?,
+            readers: Readers::new(settings.path.clone()),
+            clock,
+            notices_max: settings.commit_notices_max.max(1),
+            told: AtomicU64::new(0),
+        })
+    }
+}
+
+#[async_trait]
+impl Inbox for SqliteInbox {
+    async fn store(&self, batch: Vec<HeardNotice>) -> Result<Vec<Receipt>, InboxError> {
+        if batch.len() > self.notices_max {
+            return Err(InboxError::TooMany { notices: batch.len(), notices_max: self.notices_max });
+        }
+        let now = self.clock.now();
+        let stored = self.writer.run(DURABLE, move |connection| store::store(connection, &batch, now)).await?;
+        Ok(stored.into_iter().map(|(notice, duplicate)| Receipt::after_commit(notice, duplicate)).collect())
+    }
+
+    async fn settled(&self, notices: Vec<NoticeId>, at: UnixMs) -> Result<(), InboxError> {
+        let nature = Nature { durable: false, skip_if_abandoned: false };
+        self.writer.run(nature, move |connection| store::settled(connection, notices, at)).await
+    }
+
+    async fn unplanned(&self, limit: usize) -> Result<Vec<Notice>, InboxError> {
+        self.readers.run(move |connection| plan::unplanned(connection, limit)).await
+    }
+
+    async fn plan(&self, plans: Vec<Plan>) -> Result<(), InboxError> {
+        let now = self.clock.now();
+        self.writer.run(DURABLE, move |connection| plan::plan(connection, &plans, now)).await
+    }
+
+    async fn claim(&self, request: ClaimRequest) -> Result<Claimed, InboxError> {
+        let nature = Nature { durable: true, skip_if_abandoned: true };
+        self.writer
+            .run_or_undo(nature, move |connection| claim::claim(connection, &request), Some(claim::give_back))
+            .await
+    }
+
+    async fn renew(&self, key: ClaimKey, until: UnixMs) -> Result<(), InboxError> {
+        self.writer.run(DURABLE, move |connection| finish::renew(connection, key, until)).await
+    }
+
+    async fn progress(&self, key: ClaimKey, progress: Progress, bad: Vec<BadRecord>) -> Result<(), InboxError> {
+        self.writer.run(DURABLE, move |connection| finish::progress(connection, key, &progress, &bad)).await
+    }
+
+    async fn finish(&self, key: ClaimKey, finish: Finish, bad: Vec<BadRecord>) -> Result<(), InboxError> {
+        let now = self.clock.now();
+        self.writer.run(DURABLE, move |connection| finish::finish(connection, key, &finish, &bad, now)).await
+    }
+
+    async fn changed(&self) {
+        let mut changes = self.writer.changes().subscribe();
+        let tell = |change: u64| self.told.fetch_max(change, Ordering::SeqCst) < change;
+        let change = *changes.borrow_and_update();
+        if tell(change) {
+            return;
+        }
+        loop {
+            tokio::select! {
+                // The sender lives as long as `self`.
+                _ = changes.changed() => {
+                    let change = *changes.borrow_and_update();
+                    tell(change);
+                    return;
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => self.writer.look(),
+            }
+        }
+    }
+}

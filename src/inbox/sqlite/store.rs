@@ -1,0 +1,84 @@
+//! Storing what the feeds heard. This is the hot path: one prepared statement a notice, and no index that is not
+//! needed to find duplicates or unfinished work.
+
+use rusqlite::{Connection, params};
+
+use super::fault::Fault;
+use super::rows::bounded;
+use super::writer::Outcome;
+use crate::clock::UnixMs;
+use crate::notice::{HeardNotice, NoticeId, Verdict};
+
+/// Stores a batch; for each notice its number, and whether it was there before.
+pub(super) fn store(
+    connection: &Connection,
+    batch: &[HeardNotice],
+    now: UnixMs,
+) -> Result<Outcome<Vec<(NoticeId, bool)>>, Fault> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO notices (feed, dedupe_key, verdict, state, reason, published, sequence, stored, ended, last_seen, \
+         delivery_count, blob_type, correlation_id, uri, content_type, content_encoding, properties, body) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?8, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
+         ON CONFLICT (feed, dedupe_key) DO NOTHING",
+    )?;
+    let mut stored = Vec::with_capacity(batch.len());
+    let mut woken = false;
+    for heard in batch {
+        let (verdict, state, reason) = match &heard.verdict {
+            Verdict::Accepted => ("accepted", "heard", None),
+            Verdict::Skipped(reason) => ("skipped", "skipped", Some(bounded(reason))),
+            Verdict::Unreadable(reason) => ("unreadable", "quarantined", Some(bounded(reason))),
+        };
+        let metadata = &heard.metadata;
+        let is_new = insert.execute(params![
+            heard.feed.as_str(),
+            heard.dedupe_key,
+            verdict,
+            state,
+            reason,
+            heard.published.0,
+            heard.sequence,
+            now.0,
+            (state != "heard").then_some(now.0),
+            heard.delivery_count,
+            metadata.blob_type,
+            metadata.correlation_id,
+            metadata.uri,
+            metadata.content_type,
+            metadata.content_encoding,
+            metadata.properties.as_ref().map(ToString::to_string),
+            heard.body.as_deref(),
+        ])? == 1;
+        if is_new {
+            woken |= state == "heard";
+            stored.push((NoticeId(connection.last_insert_rowid()), false));
+        } else {
+            stored.push((seen_again(connection, heard, now)?, true));
+        }
+    }
+    Ok(Outcome { value: stored, woken })
+}
+
+fn seen_again(connection: &Connection, heard: &HeardNotice, now: UnixMs) -> Result<NoticeId, Fault> {
+    let mut update = connection.prepare_cached(
+        "UPDATE notices SET seen_count = seen_count + 1, last_seen = ?3, delivery_count = max(delivery_count, ?4) \
+         WHERE feed = ?1 AND dedupe_key = ?2 RETURNING id",
+    )?;
+    let id = update
+        .query_row(params![heard.feed.as_str(), heard.dedupe_key, now.0, heard.delivery_count], |row| row.get(0))?;
+    Ok(NoticeId(id))
+}
+
+/// Writes down that the source was told. The notices of a batch have consecutive numbers, so that a batch is one
+/// statement.
+pub(super) fn settled(connection: &Connection, mut notices: Vec<NoticeId>, at: UnixMs) -> Result<Outcome<()>, Fault> {
+    notices.sort_unstable();
+    let mut update = connection.prepare_cached("UPDATE notices SET settled = ?3 WHERE id BETWEEN ?1 AND ?2")?;
+    for range in notices.chunk_by(|one, next| next.0 - one.0 <= 1) {
+        if let [first, ..] = range {
+            let last = range[range.len() - 1];
+            update.execute(params![first.0, last.0, at.0])?;
+        }
+    }
+    Ok(Outcome::quiet(()))
+}

@@ -1,0 +1,81 @@
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::inbox::conformance::{START, Subject, heard, inbox_conformance};
+
+inbox_conformance!(fresh);
+
+pub(super) fn settings(folder: &Path) -> InboxSettings {
+    InboxSettings {
+        path: folder.join("inbox.db"),
+        retention_age: Duration::from_secs(3600),
+        retention_bytes: None,
+        commit_notices_max: 1000,
+    }
+}
+
+async fn fresh() -> Subject {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new(START);
+    let inbox = SqliteInbox::open(&settings(folder.path()), Arc::new(clock.clone())).unwrap();
+    Subject { inbox: Arc::new(inbox), clock, _keep: Box::new(folder) }
+}
+
+fn open(folder: &Path) -> Result<SqliteInbox, InboxError> {
+    SqliteInbox::open(&settings(folder), Arc::new(ManualClock::new(START)))
+}
+
+#[tokio::test]
+async fn what_is_stored_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    open(folder.path()).unwrap().store(vec![heard("a", "T", 0)]).await.unwrap();
+    let again = open(folder.path()).unwrap();
+    assert!(again.store(vec![heard("a", "T", 0)]).await.unwrap()[0].is_duplicate());
+}
+
+#[tokio::test]
+async fn the_files_are_readable_by_their_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("inbox.db");
+    std::fs::write(&path, b"").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let inbox = open(folder.path()).unwrap();
+    inbox.store(vec![heard("a", "T", 0)]).await.unwrap();
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        seen += 1;
+    }
+    assert_eq!(seen, 3, "database, log and its index");
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    let connection = rusqlite::Connection::open(folder.path().join("inbox.db")).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    let error = open(folder.path()).unwrap_err();
+    assert!(matches!(error, InboxError::NewerSchema { found: 99, known: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join("inbox.db")).unwrap();
+    connection.execute_batch("CREATE TABLE theirs (a)").unwrap();
+    assert!(matches!(open(folder.path()).unwrap_err(), InboxError::Unusable { .. }));
+    std::fs::write(folder.path().join("inbox.db"), [b'x'; 5000]).unwrap();
+    assert!(matches!(open(folder.path()).unwrap_err(), InboxError::Unusable { .. }));
+}
+
+#[tokio::test]
+async fn work_stored_by_another_process_is_heard_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let (listening, working) = (open(folder.path()).unwrap(), Arc::new(open(folder.path()).unwrap()));
+    listening.store(vec![heard("a", "T", 0)]).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), working.changed()).await.unwrap();
+    assert_eq!(working.unplanned(1).await.unwrap().len(), 1);
+}

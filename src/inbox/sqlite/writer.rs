@@ -1,0 +1,336 @@
+//! The one thread that writes. It takes whatever jobs wait, runs them in one transaction and commits them together:
+//! one fsync for all. Each job has a savepoint of its own, so that one that fails takes nothing else with it. Nobody
+//! is answered before the commit returned.
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::fault::Fault;
+use crate::inbox::InboxError;
+
+/// Jobs that may wait. Callers beyond that wait for room.
+const QUEUE_MAX: usize = 1024;
+
+/// Jobs in one commit. Larger groups gain little (the fsync is shared by enough) and keep the first one waiting.
+const GROUP_MAX: usize = 256;
+
+/// What a job says about itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nature {
+    /// Whether the answer must wait for fsync. A group of jobs that all say no is committed without one.
+    pub(super) durable: bool,
+    /// Whether it is left out when nobody waits for its answer any more.
+    pub(super) skip_if_abandoned: bool,
+}
+
+/// The usual job: durable, and done even if its caller has gone.
+pub(super) const DURABLE: Nature = Nature { durable: true, skip_if_abandoned: false };
+
+/// The result of a job, and whether something may be claimable or plannable now that was not before.
+#[derive(Debug)]
+pub(super) struct Outcome<T> {
+    pub(super) value: T,
+    pub(super) woken: bool,
+}
+
+impl<T> Outcome<T> {
+    pub(super) fn quiet(value: T) -> Self {
+        Self { value, woken: false }
+    }
+
+    pub(super) fn woken(value: T) -> Self {
+        Self { value, woken: true }
+    }
+}
+
+/// What a job runs on the writer's connection.
+type Run<T> = Box<dyn FnOnce(&Connection) -> Result<Outcome<T>, Fault> + Send>;
+
+/// What is done about a result that nobody was there to take.
+type Undo<T> = fn(T) -> Option<Box<dyn Job>>;
+
+/// A job on its way through the writer.
+pub(super) trait Job: Send {
+    fn nature(&self) -> Nature;
+    fn is_abandoned(&self) -> bool;
+    /// Runs it; `Err` when its savepoint is to be rolled back.
+    fn run(&mut self, connection: &Connection, writer: &WriterPath) -> Result<(), Rollback>;
+    /// Answers the caller. Returns whether waiters are to be woken, and a job that undoes what nobody took.
+    fn answer(self: Box<Self>, group: &Result<(), InboxError>) -> (bool, Option<Box<dyn Job>>);
+}
+
+/// A job's savepoint must be rolled back.
+#[derive(Debug)]
+pub(super) struct Rollback {
+    error: InboxError,
+    is_io: bool,
+}
+
+/// The inbox's path, for errors.
+#[derive(Debug)]
+pub(super) struct WriterPath(PathBuf);
+
+struct Call<T> {
+    nature: Nature,
+    run: Option<Run<T>>,
+    undo: Option<Undo<T>>,
+    result: Option<Result<Outcome<T>, InboxError>>,
+    reply: Option<oneshot::Sender<Result<T, InboxError>>>,
+}
+
+impl<T: Send + 'static> Job for Call<T> {
+    fn nature(&self) -> Nature {
+        self.nature
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+
+    fn run(&mut self, connection: &Connection, path: &WriterPath) -> Result<(), Rollback> {
+        let Some(run) = self.run.take() else {
+            return Ok(());
+        };
+        match run(connection) {
+            Ok(outcome) => {
+                self.result = Some(Ok(outcome));
+                Ok(())
+            }
+            Err(fault) => {
+                let is_io = fault.is_io();
+                let error = fault.into_error(&path.0);
+                self.result = Some(Err(error.clone()));
+                Err(Rollback { error, is_io })
+            }
+        }
+    }
+
+    fn answer(mut self: Box<Self>, group: &Result<(), InboxError>) -> (bool, Option<Box<dyn Job>>) {
+        // Without a result the job was left out, or the group ended before its turn.
+        let (result, woken) = match (self.result.take(), group) {
+            (Some(Err(own)), _) => (Err(own), false),
+            (_, Err(common)) => (Err(common.clone()), false),
+            (Some(Ok(outcome)), Ok(())) => (Ok(outcome.value), outcome.woken),
+            (None, Ok(())) => return (false, None),
+        };
+        let untaken = match self.reply.take() {
+            Some(reply) => reply.send(result).err(),
+            None => None,
+        };
+        let undo = match (untaken, self.undo) {
+            (Some(Ok(value)), Some(undo)) => undo(value),
+            _ => None,
+        };
+        (woken, undo)
+    }
+}
+
+/// A job without a caller.
+pub(super) fn unattended(run: impl FnOnce(&Connection) -> Result<Outcome<()>, Fault> + Send + 'static) -> Box<dyn Job> {
+    Box::new(Call { nature: DURABLE, run: Some(Box::new(run)), undo: None, result: None, reply: None })
+}
+
+enum Message {
+    Job(Box<dyn Job>),
+    /// Look whether another connection has committed.
+    Look,
+}
+
+/// The way to the writer's thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    path: PathBuf,
+    queue: mpsc::Sender<Message>,
+    changes: watch::Sender<u64>,
+}
+
+impl Writer {
+    /// Starts the thread. It ends when the writer is dropped and its queue is empty.
+    pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, InboxError> {
+        let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let changes = watch::Sender::new(0);
+        let mut thread = Thread {
+            connection,
+            path: WriterPath(path.clone()),
+            changes: changes.clone(),
+            seen_version: None,
+            is_suspect: false,
+        };
+        // What others commit from here on is found by a later look, what they committed before by the first claim.
+        thread.look();
+        std::thread::Builder::new().name("inbox".to_owned()).spawn(move || thread.work(jobs)).map_err(|error| {
+            InboxError::Unavailable { path: path.display().to_string(), reason: format!("no thread for it: {error}") }
+        })?;
+        Ok(Self { path, queue, changes })
+    }
+
+    /// Runs `run` in the next commit and returns its value after that commit.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        nature: Nature,
+        run: impl FnOnce(&Connection) -> Result<Outcome<T>, Fault> + Send + 'static,
+    ) -> Result<T, InboxError> {
+        self.run_or_undo(nature, run, None).await
+    }
+
+    /// As [`Writer::run`]; `undo` makes a job of a value that was committed when its caller had gone.
+    pub(super) async fn run_or_undo<T: Send + 'static>(
+        &self,
+        nature: Nature,
+        run: impl FnOnce(&Connection) -> Result<Outcome<T>, Fault> + Send + 'static,
+        undo: Option<Undo<T>>,
+    ) -> Result<T, InboxError> {
+        let (reply, answer) = oneshot::channel();
+        let call = Call { nature, run: Some(Box::new(run)), undo, result: None, reply: Some(reply) };
+        self.queue.send(Message::Job(Box::new(call))).await.map_err(|_| self.gone())?;
+        answer.await.map_err(|_| self.gone())?
+    }
+
+    /// Counts the commits that may have made something claimable.
+    pub(super) fn changes(&self) -> &watch::Sender<u64> {
+        &self.changes
+    }
+
+    /// Has the thread look for commits of other processes; [`Writer::changes`] then tells. If the queue is full, the
+    /// thread is busy, and its own commits wake whoever waits.
+    pub(super) fn look(&self) {
+        drop(self.queue.try_send(Message::Look));
+    }
+
+    fn gone(&self) -> InboxError {
+        InboxError::Unavailable {
+            path: self.path.display().to_string(),
+            reason: "its writer has stopped: restart longshore".to_owned(),
+        }
+    }
+}
+
+struct Thread {
+    connection: Connection,
+    path: WriterPath,
+    changes: watch::Sender<u64>,
+    seen_version: Option<i64>,
+    /// The disk failed under a write. What of the log is on disk is not known then, and a later fsync may report
+    /// success for pages that the kernel has given up. Until the log has been written over into the database, nothing
+    /// is accepted.
+    is_suspect: bool,
+}
+
+impl Thread {
+    fn work(mut self, mut queue: mpsc::Receiver<Message>) {
+        let mut waiting = Vec::with_capacity(GROUP_MAX);
+        while queue.blocking_recv_many(&mut waiting, GROUP_MAX) > 0 {
+            let mut group = Vec::with_capacity(waiting.len());
+            for message in waiting.drain(..) {
+                match message {
+                    Message::Job(job) => group.push(job),
+                    Message::Look => self.look(),
+                }
+            }
+            while !group.is_empty() {
+                group = self.commit(group);
+            }
+        }
+    }
+
+    /// Commits a group and answers it. Returns the jobs that undo what was done for callers that have gone.
+    fn commit(&mut self, mut group: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+        let group_result = self.in_transaction(&mut group);
+        let mut woken = false;
+        let mut undo = Vec::new();
+        for job in group {
+            let (wakes, job) = job.answer(&group_result);
+            woken |= wakes;
+            undo.extend(job);
+        }
+        if woken {
+            self.changes.send_modify(|changes| *changes += 1);
+        }
+        undo
+    }
+
+    fn in_transaction(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), InboxError> {
+        let result = self.recover().and_then(|()| self.try_group(group));
+        result.map_err(|fault| {
+            self.is_suspect |= fault.is_io();
+            if !self.connection.is_autocommit() {
+                // Fails only if SQLite has rolled back already, which is what is wanted.
+                drop(self.connection.execute_batch("ROLLBACK"));
+            }
+            fault.into_error(&self.path.0)
+        })
+    }
+
+    fn try_group(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Fault> {
+        let connection = &self.connection;
+        let is_durable = group.iter().any(|job| job.nature().durable);
+        if !is_durable {
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+        }
+        let result = (|| {
+            execute(connection, "BEGIN IMMEDIATE")?;
+            for job in group.iter_mut() {
+                if job.nature().skip_if_abandoned && job.is_abandoned() {
+                    continue;
+                }
+                execute(connection, "SAVEPOINT job")?;
+                if let Err(rollback) = job.run(connection, &self.path) {
+                    self.is_suspect |= rollback.is_io;
+                    if connection.is_autocommit() {
+                        // SQLite gave up the whole transaction, as it does when the disk is full.
+                        return Err(Fault::Refused(rollback.error));
+                    }
+                    execute(connection, "ROLLBACK TO job")?;
+                }
+                execute(connection, "RELEASE job")?;
+            }
+            execute(connection, "COMMIT")
+        })();
+        if !is_durable {
+            connection.pragma_update(None, "synchronous", "FULL")?;
+        }
+        result
+    }
+
+    fn recover(&mut self) -> Result<(), Fault> {
+        if self.is_suspect {
+            let (busy, _, _) = checkpoint(&self.connection)?;
+            if busy {
+                return Err(Fault::Refused(InboxError::Unavailable {
+                    path: self.path.0.display().to_string(),
+                    reason: "a write failed earlier, and its log is still in use by another process".to_owned(),
+                }));
+            }
+            self.is_suspect = false;
+        }
+        Ok(())
+    }
+
+    fn look(&mut self) {
+        // Changes when another connection commits, and not when this one does. Reads memory only.
+        let found = self.connection.pragma_query_value(None, "data_version", |row| row.get::<_, i64>(0));
+        match found {
+            Ok(version) => {
+                if self.seen_version.replace(version).is_some_and(|seen| seen != version) {
+                    self.changes.send_modify(|changes| *changes += 1);
+                }
+            }
+            Err(error) => tracing::debug!(inbox = %self.path.0.display(), %error, "cannot look for changes"),
+        }
+    }
+}
+
+/// Moves the whole log into the database and cuts it to nothing. Returns whether somebody was in the way, the pages
+/// in the log and the pages moved.
+pub(super) fn checkpoint(connection: &Connection) -> Result<(bool, i64, i64), Fault> {
+    Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+        Ok((row.get::<_, i64>(0)? != 0, row.get(1)?, row.get(2)?))
+    })?)
+}
+
+fn execute(connection: &Connection, sql: &str) -> Result<(), Fault> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
