@@ -1,10 +1,64 @@
 //! The Service Bus feed: AMQP 1.0, peek-lock, commit then complete.
+//!
+//! What always holds:
+//!
+//! 1. A message is completed only with the receipt of the commit that holds it. The types say so: see `batch`.
+//! 2. Credit outstanding and messages unsettled are together never more than one commit takes, so that no lock runs
+//!    out in a buffer.
+//! 3. A token goes to the host that its connection string names, over TLS (plain to loopback only), and nowhere else.
+//! 4. The feed ends when it is told to stop, and for no other reason.
+//!
+//! A completion can get lost: the library does not tell what the broker answered, and a link can end before it. The
+//! message then comes again, the inbox finds it under its key and stores nothing, and it is completed again.
+//!
+//! ```text
+//! run: tokens ─> stream ─> Link (open, $cbs, attach) ─> Hearing ─> wind down ─> close ─> back-off ─┐
+//!      ^                                                                                            │
+//!      └────────────────────────────────────────────────────────────────────────────────────────────┘
+//! Hearing:  credit ─> recv ─> Heard ──store──> Stored ──settle──> completed
+//!           tokens::keep puts tokens on the same connection meanwhile
+//! ```
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use prometheus_client::metrics::counter::Counter;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::access::{TokenSet, TokenSource};
+use crate::feed::Feed;
 use crate::feed::filter::BlobTypeFilter;
+use crate::inbox::SharedInbox;
 use crate::notice::FeedName;
+use crate::ops::metrics::FeedLabels;
+use crate::ops::{Condition, Context, Heartbeat};
+use crate::probe::Step;
+
+mod announcement;
+mod backoff;
+mod batch;
+mod cbs;
+mod fault;
+mod hear;
+mod link;
+mod metadata;
+mod probe;
+mod stream;
+mod tokens;
+
+use backoff::Backoff;
+use batch::Stored;
+use fault::Fault;
+use hear::Hearing;
+use link::{Link, step, subscription_path};
+use stream::{Route, dress, open_tcp};
+
+/// The loop promises a sign of life at least this often.
+const HEARTBEAT_MAX: Duration = Duration::from_secs(120);
 
 /// A Service Bus subscription to hear.
 #[derive(Clone, Debug)]
@@ -38,4 +92,186 @@ pub enum Transport {
     Amqp,
     /// A WebSocket over TLS on port 443, where a firewall lets only that through.
     WebSocket,
+}
+
+/// The feed.
+pub struct ServiceBusFeed {
+    settings: ServiceBusSettings,
+    tokens: Arc<dyn TokenSource>,
+    context: Context,
+}
+
+impl ServiceBusFeed {
+    /// A feed that hears the subscription that `tokens` name. Nothing is connected before [`Feed::run`].
+    #[must_use]
+    pub fn new(settings: ServiceBusSettings, tokens: Arc<dyn TokenSource>, context: Context) -> Self {
+        Self { settings, tokens, context }
+    }
+
+    fn part(&self) -> String {
+        format!("feed {}", self.settings.name)
+    }
+
+    fn say(&self, condition: Condition) {
+        self.context.health.set(&self.part(), condition);
+    }
+
+    /// Connects and hears until something ends it. Returns what, and for how long it was good.
+    async fn hear_once(
+        &self,
+        inbox: &SharedInbox,
+        counters: &Counters,
+        heartbeat: &Heartbeat,
+        refused: Option<u64>,
+        stop: &CancellationToken,
+    ) -> (Fault, Duration) {
+        let connecting = alive(heartbeat, self.connect(refused));
+        let connected = tokio::select! {
+            () = stop.cancelled() => return (Fault::Stopped, Duration::ZERO),
+            connected = connecting => connected,
+        };
+        let Connected { mut link, cbs, receiver, tokens, route } = match connected {
+            Ok(connected) => connected,
+            Err(fault) => return (fault, Duration::ZERO),
+        };
+        let since = Instant::now();
+        counters.connections.inc();
+        let place = format!("{route}, {}", subscription_path(&tokens.service_bus));
+        tracing::info!(place, generation = tokens.generation, "connected");
+        self.say(Condition::Good { note: format!("connected to {place}") });
+
+        let mut hearing = Hearing::new(self, inbox, counters, receiver, tokens.generation);
+        let pulse = link.pulse();
+        let consent = tokens::keep(&mut link, cbs, &*self.tokens, &*self.context.clock, tokens);
+        let fault = hearing.run(consent, &pulse, heartbeat, stop).await;
+        let good = since.elapsed();
+        if matches!(fault, Fault::Silent(_)) {
+            // Whoever is silent does not answer a farewell either.
+            pulse.cut();
+        }
+        let receiver = alive(heartbeat, hearing.wind_down(&fault)).await;
+        link.close(receiver).await;
+        (fault, good)
+    }
+
+    /// Everything from the tokens to a receiver without credit.
+    async fn connect(&self, refused: Option<u64>) -> Result<Connected, Fault> {
+        let tokens = match refused {
+            Some(generation) => self.tokens.refused(generation).await,
+            None => self.tokens.current().await,
+        }
+        .map_err(Fault::NoTokens)?;
+        let route = Route::new(&tokens.service_bus, self.settings.transport)?;
+        let (tcp, pulse) = step("connecting", open_tcp(&route)).await?;
+        let stream = step("TLS", dress(tcp, &route, &self.settings)).await?;
+        let mut link = Link::open(stream, pulse, &route, &self.settings, tokens.generation).await?;
+        let cbs = link.authorize(&tokens).await?;
+        let receiver = link.subscribe(&tokens.service_bus, tokens.generation).await?;
+        Ok(Connected { link, cbs, receiver, tokens, route })
+    }
+
+    fn report(&self, fault: &Fault, wait: Duration) {
+        let again = format!("trying again in {:.1} s", wait.as_secs_f32());
+        if fault.is_ordinary() {
+            tracing::debug!(%fault, again, "connection ended");
+            self.say(Condition::Good { note: format!("connecting again: {fault}") });
+            return;
+        }
+        tracing::warn!(%fault, class = %fault.class(), again, "not connected");
+        self.say(Condition::Degraded { reason: format!("not connected: {fault}; {again}") });
+    }
+}
+
+#[async_trait]
+impl Feed for ServiceBusFeed {
+    fn name(&self) -> &FeedName {
+        &self.settings.name
+    }
+
+    async fn run(&self, inbox: SharedInbox, stop: CancellationToken) {
+        let hearing = async {
+            let heartbeat = self.context.heartbeats.register(&self.part(), HEARTBEAT_MAX);
+            let counters = Counters::new(self);
+            let mut backoff = Backoff::new(self.settings.reconnect, self.settings.reconnect_reset);
+            let mut refused = None;
+            self.say(Condition::Starting);
+            loop {
+                let (fault, good) = self.hear_once(&inbox, &counters, &heartbeat, refused, &stop).await;
+                if stop.is_cancelled() {
+                    break;
+                }
+                refused = match fault {
+                    Fault::Refused { generation, .. } => Some(generation),
+                    // Newer tokens could not be had; the refused ones are not tried again.
+                    Fault::NoTokens(_) => refused,
+                    _ => None,
+                };
+                let wait = backoff.after(good, fault.wait_min());
+                self.report(&fault, wait);
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    () = alive(&heartbeat, tokio::time::sleep(wait)) => {}
+                }
+            }
+            self.say(Condition::Good { note: "stopped".to_owned() });
+            tracing::info!("stopped");
+        };
+        hearing.instrument(tracing::info_span!("feed", feed = %self.settings.name)).await;
+    }
+
+    async fn probe(&self) -> Vec<Step> {
+        probe::walk(&self.settings, &*self.tokens).await
+    }
+}
+
+/// A link that is ready to hear.
+struct Connected {
+    link: Link,
+    cbs: cbs::Cbs,
+    receiver: fe2o3_amqp::Receiver,
+    tokens: Arc<TokenSet>,
+    route: Route,
+}
+
+/// Shows signs of life while `work` waits for something that may rightly take long and ends by itself.
+async fn alive<T>(heartbeat: &Heartbeat, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    let mut beat = tokio::time::interval(HEARTBEAT_MAX / 10);
+    loop {
+        tokio::select! {
+            done = work.as_mut() => return done,
+            _ = beat.tick() => heartbeat.beat(),
+        }
+    }
+}
+
+/// The feed's counters, looked up once.
+struct Counters {
+    stored: Counter,
+    duplicates: Counter,
+    settled: Counter,
+    connections: Counter,
+}
+
+impl Counters {
+    fn new(feed: &ServiceBusFeed) -> Self {
+        let labels = FeedLabels { feed: feed.settings.name.to_string() };
+        let metrics = &feed.context.metrics;
+        Self {
+            stored: metrics.notices_stored.get_or_create(&labels).clone(),
+            duplicates: metrics.notices_duplicate.get_or_create(&labels).clone(),
+            settled: metrics.notices_settled.get_or_create(&labels).clone(),
+            connections: metrics.feed_connections.get_or_create(&labels).clone(),
+        }
+    }
+
+    fn count_stored(&self, stored: &Stored) {
+        let duplicates = stored.duplicates();
+        self.duplicates.inc_by(duplicates as u64);
+        self.stored.inc_by((stored.len() - duplicates) as u64);
+    }
+
+    fn count_settled(&self, count: usize) {
+        self.settled.inc_by(count as u64);
+    }
 }

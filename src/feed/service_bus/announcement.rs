@@ -1,0 +1,120 @@
+//! From a message to a notice. The metadata is the message's body: JSON text in a data section, or in an amqp-value
+//! section as string or binary; its names in any case (the vendor writes camelCase, and wrote PascalCase).
+//!
+//! What cannot be understood is kept: it becomes a notice with [`Verdict::Unreadable`] and the raw bytes as body. No
+//! token reaches the disk either way: a `uri` loses its query, and raw bytes lose what looks like a signature.
+
+use bytes::Bytes;
+use fe2o3_amqp_types::messaging::{Body, Message, MessageAnnotations, MessageId};
+use fe2o3_amqp_types::primitives::{LazyValue, Value};
+
+use crate::clock::UnixMs;
+use crate::feed::filter::BlobTypeFilter;
+use crate::feed::service_bus::metadata;
+use crate::notice::{FeedName, HeardNotice, Metadata, Verdict};
+use crate::secret::redact;
+
+/// A message as it is received: its body is left as it came.
+pub(super) type RawMessage = Message<Body<LazyValue>>;
+
+/// Makes a notice of a message that was heard at `now`.
+pub(super) fn read(feed: &FeedName, filter: &BlobTypeFilter, message: RawMessage, now: UnixMs) -> HeardNotice {
+    let annotations = message.message_annotations.as_ref();
+    let sequence = annotation(annotations, "x-opt-sequence-number").unwrap_or(0);
+    let published = annotation(annotations, "x-opt-enqueued-time").map_or(now, UnixMs);
+    let delivery_count = message.header.as_ref().map_or(0, |header| header.delivery_count);
+    let message_id = message.properties.and_then(|properties| properties.message_id);
+    let raw = raw_body(message.body);
+    let dedupe_key = dedupe_key(message_id, sequence, raw.as_ref().map_or(b"", |raw| raw));
+
+    let read = raw.as_ref().map_err(Clone::clone).and_then(|raw| metadata::parse(raw));
+    let (metadata, verdict, body) = match read {
+        Ok(metadata) if filter.wants(&metadata.blob_type) => (metadata, Verdict::Accepted, None),
+        Ok(metadata) => {
+            let reason = format!("the feed's filter leaves out {}", metadata.blob_type);
+            (metadata, Verdict::Skipped(reason), None)
+        }
+        Err(reason) => {
+            (Metadata::default(), Verdict::Unreadable(redact(&reason)), raw.ok().map(|raw| without_secrets(&raw)))
+        }
+    };
+    HeardNotice { feed: feed.clone(), dedupe_key, metadata, body, published, sequence, delivery_count, verdict }
+}
+
+/// The bytes of the body, whichever section carries them.
+fn raw_body(body: Body<LazyValue>) -> Result<Bytes, String> {
+    match body {
+        Body::Data(mut sections) if sections.len() == 1 => {
+            Ok(sections.pop().map(|data| Bytes::from(data.0.into_vec())).unwrap_or_default())
+        }
+        Body::Data(sections) => {
+            let mut whole = Vec::new();
+            for data in sections {
+                whole.extend_from_slice(&data.0);
+            }
+            Ok(Bytes::from(whole))
+        }
+        Body::Value(value) => match serde_amqp::from_slice::<Value>(value.0.as_slice()) {
+            Ok(Value::String(text)) => Ok(Bytes::from(text)),
+            Ok(Value::Binary(bytes)) => Ok(Bytes::from(bytes.into_vec())),
+            // Not text: the encoded value itself is what is kept.
+            _ => Ok(value.0.into_bytes()),
+        },
+        Body::Sequence(sections) => {
+            let mut whole = Vec::new();
+            for value in sections.into_iter().flat_map(|section| section.0) {
+                whole.extend_from_slice(value.as_slice());
+            }
+            Ok(Bytes::from(whole))
+        }
+        Body::Empty => Err("the message has no body".to_owned()),
+    }
+}
+
+/// The source's own id of the message; where it has none, its sequence number in the topic, and where it has not even
+/// that, what it says.
+fn dedupe_key(id: Option<MessageId>, sequence: i64, raw: &[u8]) -> String {
+    match id {
+        Some(MessageId::String(text)) if !text.trim().is_empty() => text,
+        Some(MessageId::Uuid(uuid)) => uuid::Uuid::from_bytes(uuid.into_inner()).to_string(),
+        Some(MessageId::Ulong(number)) => number.to_string(),
+        Some(MessageId::Binary(bytes)) if !bytes.is_empty() => hex(&bytes),
+        _ if sequence != 0 => format!("sequence {sequence}"),
+        _ => format!("content {}", hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, raw).as_ref())),
+    }
+}
+
+fn annotation(annotations: Option<&MessageAnnotations>, name: &'static str) -> Option<i64> {
+    use fe2o3_amqp_types::messaging::annotations::AnnotationKey;
+    match annotations?.get(&name as &dyn AnnotationKey)? {
+        Value::Timestamp(moment) => Some(moment.milliseconds()),
+        Value::Long(number) => Some(*number),
+        Value::Int(number) => Some(i64::from(*number)),
+        Value::Ulong(number) => i64::try_from(*number).ok(),
+        Value::Uint(number) => Some(i64::from(*number)),
+        _ => None,
+    }
+}
+
+/// The bytes with whatever looks like a signature or a key taken out; nothing else changes.
+fn without_secrets(raw: &Bytes) -> Bytes {
+    // Each byte stands for the character of the same number, so that text in any ASCII superset survives the round trip.
+    let text: String = raw.iter().map(|&byte| char::from(byte)).collect();
+    let redacted = redact(&text);
+    if redacted == text {
+        return raw.clone();
+    }
+    redacted.chars().map(|c| u8::try_from(u32::from(c)).expect("each character was made from one byte")).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}
+
+#[cfg(test)]
+#[path = "announcement_tests.rs"]
+mod tests;

@@ -1,0 +1,133 @@
+//! A connection with what hangs on it: the session of `$cbs` with its link pair, and the session with the receiver.
+
+use std::time::Duration;
+
+use fe2o3_amqp::connection::ConnectionHandle;
+use fe2o3_amqp::link::CreditMode;
+use fe2o3_amqp::sasl_profile::SaslProfile;
+use fe2o3_amqp::session::SessionHandle;
+use fe2o3_amqp::{Connection, Receiver, Session};
+use fe2o3_amqp_types::definitions::ReceiverSettleMode;
+use tokio::time::timeout;
+
+use crate::access::{ServiceBusAccess, TokenSet};
+use crate::feed::service_bus::ServiceBusSettings;
+use crate::feed::service_bus::cbs::Cbs;
+use crate::feed::service_bus::fault::Fault;
+use crate::feed::service_bus::stream::{Carrier, Pulse, Route};
+
+/// How long a single step of connecting may take: long enough for a slow proxy, short enough to try again soon.
+pub(super) const STEP_LIMIT: Duration = Duration::from_secs(30);
+/// How long a farewell may take before the stream is cut.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
+/// The frames of Service Bus are at most 64 KiB long.
+const FRAME_BYTES_MAX: u32 = 64 * 1024;
+/// An announcement is a few hundred bytes. Service Bus cuts off at 256 KiB by default; a larger message than this
+/// detaches the link, so that one batch can never hold more than its messages times this.
+const MESSAGE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Gives every step the same limit.
+pub(super) async fn step<T>(name: &'static str, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    timeout(STEP_LIMIT, work).await.map_err(|_elapsed| Fault::TimedOut { step: name, limit: STEP_LIMIT })?
+}
+
+/// An open connection.
+pub(super) struct Link {
+    connection: ConnectionHandle<()>,
+    cbs_session: SessionHandle<()>,
+    session: SessionHandle<()>,
+    pulse: Pulse,
+}
+
+impl Link {
+    /// Opens AMQP on `stream` and begins both sessions.
+    pub(super) async fn open(
+        stream: Box<dyn Carrier>,
+        pulse: Pulse,
+        route: &Route,
+        settings: &ServiceBusSettings,
+        generation: u64,
+    ) -> Result<Self, Fault> {
+        let opened = step("opening the AMQP connection", async {
+            let silence_ms = u32::try_from(settings.silence_max.as_millis()).unwrap_or(u32::MAX);
+            let mut connection = Connection::builder()
+                .container_id(format!("longshore-{}-{}", settings.name, uuid::Uuid::new_v4()))
+                .hostname(route.host.as_str())
+                .max_frame_size(FRAME_BYTES_MAX)
+                // The library tells the broker half of this, so that two heartbeats fit into our patience.
+                .idle_time_out(silence_ms)
+                .sasl_profile(SaslProfile::Anonymous)
+                .open_with_stream(stream)
+                .await
+                .map_err(|error| Fault::of_open(&error, generation))?;
+            let cbs_session =
+                Session::begin(&mut connection).await.map_err(|error| Fault::of_begin(&error, generation))?;
+            let session = Session::begin(&mut connection).await.map_err(|error| Fault::of_begin(&error, generation))?;
+            Ok((connection, cbs_session, session))
+        })
+        .await;
+        match opened {
+            Ok((connection, cbs_session, session)) => Ok(Self { connection, cbs_session, session, pulse }),
+            Err(fault) => {
+                pulse.cut();
+                Err(fault)
+            }
+        }
+    }
+
+    /// Attaches to `$cbs` and hands over the token.
+    pub(super) async fn authorize(&mut self, tokens: &TokenSet) -> Result<Cbs, Fault> {
+        let mut cbs = step("attaching to $cbs", Cbs::attach(&mut self.cbs_session, tokens.generation)).await?;
+        cbs.put(tokens, STEP_LIMIT).await?;
+        Ok(cbs)
+    }
+
+    /// Attaches a receiver in peek-lock without credit: nothing is sent before it is asked for.
+    pub(super) async fn subscribe(&mut self, access: &ServiceBusAccess, generation: u64) -> Result<Receiver, Fault> {
+        step("attaching to the subscription", async {
+            Receiver::builder()
+                .name(format!("longshore-{}", uuid::Uuid::new_v4()))
+                .source(subscription_path(access))
+                .receiver_settle_mode(ReceiverSettleMode::Second)
+                .credit_mode(CreditMode::Manual)
+                .max_message_size(MESSAGE_BYTES_MAX)
+                .attach(&mut self.session)
+                .await
+                .map_err(|error| Fault::of_receiver_attach(&error, generation))
+        })
+        .await
+    }
+
+    /// How the stream is.
+    pub(super) fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
+    /// Says farewell in good order, and cuts the stream when the broker does not answer.
+    pub(super) async fn close(mut self, receiver: Receiver) {
+        let farewell = async {
+            // What was sent before is flushed first: the frames of a session keep their order.
+            if let Err(error) = receiver.close().await {
+                tracing::debug!(%error, "the link was closed already");
+            }
+            if let Err(error) = self.connection.close().await {
+                tracing::debug!(%error, "the connection was closed already");
+            }
+        };
+        if timeout(FAREWELL_LIMIT, farewell).await.is_err() {
+            tracing::debug!("the broker did not answer the farewell");
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Whatever the library's engine still waits for ends here: no task outlives its connection.
+        self.pulse.cut();
+    }
+}
+
+/// Where the messages are, as in `topic/Subscriptions/name`.
+pub(super) fn subscription_path(access: &ServiceBusAccess) -> String {
+    format!("{}/Subscriptions/{}", access.topic, access.subscription)
+}
