@@ -26,6 +26,7 @@ mod blob;
 mod core;
 mod entra;
 mod pki;
+pub mod sample;
 mod serve;
 mod settings;
 mod tenant;

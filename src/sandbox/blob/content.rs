@@ -81,7 +81,7 @@ impl Content {
     }
 
     /// The bytes of `range`, which lies within the content, piece by piece as they are asked for.
-    pub(super) fn read(&self, range: Range<u64>) -> BoxStream<'static, std::io::Result<Bytes>> {
+    pub(in crate::sandbox) fn read(&self, range: Range<u64>) -> BoxStream<'static, std::io::Result<Bytes>> {
         match self {
             Self::Bytes(bytes) => {
                 let (start, end) = (range.start as usize, range.end as usize);
