@@ -103,6 +103,35 @@ impl RecordBatch {
         })
     }
 
+    /// The readable records as JSON lines, each followed by one line feed; without a copy where the batch is that already.
+    #[must_use]
+    pub fn to_lines(&self) -> Bytes {
+        if self.is_lines {
+            return self.buffer.clone();
+        }
+        let mut lines = Vec::with_capacity(self.buffer.len() + self.spans.len());
+        for record in self.records() {
+            lines.extend_from_slice(record.body);
+            lines.push(b'\n');
+        }
+        Bytes::from(lines)
+    }
+
+    /// The readable records as one JSON array.
+    #[must_use]
+    pub fn to_array(&self) -> Bytes {
+        let mut array = Vec::with_capacity(self.buffer.len() + self.spans.len() + 2);
+        array.push(b'[');
+        for (at, record) in self.records().enumerate() {
+            if at > 0 {
+                array.push(b',');
+            }
+            array.extend_from_slice(record.body);
+        }
+        array.push(b']');
+        Bytes::from(array)
+    }
+
     /// Keeps only the readable records for which `keep` says so; returns how many were left out.
     pub fn retain(&mut self, mut keep: impl FnMut(&[u8]) -> bool) -> u64 {
         let before = self.spans.len();
@@ -113,5 +142,23 @@ impl RecordBatch {
             self.is_lines = false;
         }
         left_out as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_given_out_as_lines_and_as_an_array() {
+        let span = |start, end, number| Span { start, end, number, offset: 0 };
+        let batch = RecordBatch {
+            buffer: Bytes::from_static(b"1,{},3"),
+            spans: vec![span(0, 1, 1), span(2, 4, 2)],
+            ..RecordBatch::default()
+        };
+        assert_eq!(batch.to_lines(), "1\n{}\n");
+        assert_eq!(batch.to_array(), "[1,{}]");
+        assert_eq!(RecordBatch::default().to_array(), "[]");
     }
 }

@@ -24,11 +24,14 @@ use crate::clock::Clock;
 use crate::error::{Class, Classify};
 use crate::inbox::{Progress, RunId, Target};
 use crate::notice::{Notice, SinkName};
-use crate::record::{BadRecord, RecordBatch};
+use crate::record::{BadRecord, RecordBatch, RecordRef};
 
+pub mod command;
 pub mod directory;
+pub mod http;
 mod identity;
 mod settings;
+pub mod sqlite;
 #[cfg(test)]
 mod test_support;
 
@@ -148,6 +151,11 @@ impl SinkError {
         Self { class, message: crate::secret::redact(message.as_ref()), retry_after: None }
     }
 
+    /// A sink of records was handed bytes: an error of the caller.
+    fn not_bytes(name: &SinkName) -> Self {
+        Self::new(Class::Permanent, format!("sink {name}: it takes records, not unopened bytes"))
+    }
+
     /// The other side asked for `wait`.
     #[must_use]
     pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
@@ -186,9 +194,9 @@ pub fn build(
         let name = one.name.clone();
         let sink: Arc<dyn Sink> = match one.kind {
             SinkKind::Directory(kind) => Arc::new(directory::DirectorySink::new(one.name, one.batch, kind, context)?),
-            SinkKind::Http(_) | SinkKind::Command(_) | SinkKind::Sqlite(_) => {
-                return Err(SinkError::new(Class::Permanent, format!("sink {name}: this kind is not built yet")));
-            }
+            SinkKind::Http(kind) => Arc::new(http::HttpSink::new(one.name, one.batch, kind, context)?),
+            SinkKind::Command(kind) => Arc::new(command::CommandSink::new(one.name, one.batch, kind)?),
+            SinkKind::Sqlite(kind) => Arc::new(sqlite::SqliteSink::new(one.name, one.batch, kind, context)?),
         };
         if sinks.insert(name.clone(), sink).is_some() {
             let message = format!("there are two sinks named {name}: give one of them another name");
@@ -196,4 +204,18 @@ pub fn build(
         }
     }
     Ok(sinks)
+}
+
+/// How many bytes of a refused record are kept with it.
+const REFUSED_BYTES_KEPT: usize = 4_096;
+
+/// A record that a sink refuses for good.
+fn refuse(record: RecordRef<'_>, class: Class, reason: &str) -> BadRecord {
+    BadRecord {
+        number: record.number,
+        offset: record.offset,
+        reason: crate::secret::redact(reason),
+        class,
+        bytes: record.body[..record.body.len().min(REFUSED_BYTES_KEPT)].to_vec(),
+    }
 }
