@@ -22,6 +22,14 @@ pub struct PointerError {
     reason: &'static str,
 }
 
+impl PointerError {
+    /// Why, without the text.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
 impl Pointer {
     /// Reads a pointer.
     ///

@@ -20,7 +20,7 @@ use crate::secret::redact;
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where the tokens stand.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaticSettings {
     /// A file with a Service Bus connection string: a ready-made `SharedAccessSignature`, or a key to sign with.
     pub connection_string_file: PathBuf,

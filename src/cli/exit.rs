@@ -74,7 +74,7 @@ impl Exit {
             Some(Self::of_class(access.class()))
         } else if let Some(sink) = cause.downcast_ref::<crate::sink::SinkError>() {
             Some(Self::of_class(sink.class()))
-        } else if cause.is::<crate::net::NetError>() {
+        } else if cause.is::<crate::net::NetError>() || cause.is::<crate::config::ConfigError>() {
             Some(Self::Config)
         } else if cause.is::<std::io::Error>() {
             Some(Self::Io)

@@ -11,24 +11,23 @@ use std::os::linux::fs::MetadataExt;
 use anyhow::Context;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{FilterExt, ParseError};
+use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context as LayerContext, Filter, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use super::exit::Exit;
-use crate::secret::redact;
-
+use crate::config::log_filter;
 pub use crate::config::{LogFormat, LogSettings};
+use crate::secret::redact;
 
 /// Starts the log for the rest of the process.
 ///
 /// # Errors
 /// When the level cannot be understood, the journal cannot be reached, or a log was started before.
 pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
-    let filter = filter(&settings.level)
+    let filter = log_filter(&settings.level)
         .with_context(|| format!("the log level {:?} cannot be understood", settings.level))
         .map_err(Exit::Config.because())?;
     let registry = tracing_subscriber::registry().with(filter);
@@ -50,22 +49,13 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
     .map_err(|error: TryInitError| anyhow::anyhow!("the log was started twice: {error}"))
 }
 
-/// The filter that `level` means: a bare level is Longshore's own, and the libraries stay at `warn` unless named.
-///
-/// # Errors
-/// When `level` cannot be understood.
-pub fn filter(level: &str) -> Result<EnvFilter, ParseError> {
-    let mut directives = String::from("warn");
-    for directive in level.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-        directives.push_str(if directive.contains(['=', '[']) { "," } else { ",longshore=" });
-        directives.push_str(directive);
-    }
-    EnvFilter::builder().parse(directives)
+/// Whether standard error is a terminal whose user wants colours (`NO_COLOR` says not).
+pub(super) fn wants_colours() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 fn text<S: Subscribed>() -> impl Layer<S> {
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(Redacting { priorities: false })
+    tracing_subscriber::fmt::layer().with_ansi(wants_colours()).with_writer(Redacting { priorities: false })
 }
 
 fn json<S: Subscribed>() -> impl Layer<S> {
@@ -161,22 +151,5 @@ impl Visit for Search {
     fn record_debug(&mut self, _field: &Field, value: &dyn fmt::Debug) {
         let said = format!("{value:?}");
         self.found |= redact(&said) != said;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bare_level_is_longshores_own_and_libraries_stay_at_warn_unless_named() {
-        let shown = |level: &str| {
-            let mut parts: Vec<_> = filter(level).expect("a level").to_string().split(',').map(str::to_owned).collect();
-            parts.sort();
-            parts.join(" ")
-        };
-        assert_eq!(shown("debug"), "longshore=debug warn");
-        assert_eq!(shown("info, fe2o3_amqp=trace"), "fe2o3_amqp=trace longshore=info warn");
-        assert!(filter("loud").is_err());
     }
 }

@@ -4,10 +4,12 @@
 //! `pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>`. To add one: the file, its `mod` line, a variant of
 //! [`Command`] whose docstring is the line in the help, and an arm in [`dispatch`].
 //!
-//! What a subcommand needs: [`Global::log`] starts the log, [`runtime`] makes a tokio runtime for those that need one.
+//! What a subcommand needs: [`Global::config`] reads the configuration ([`Global::config_of_inbox`], where secrets are not
+//! needed), [`Global::log`] starts the log, [`runtime`] makes a tokio runtime for those that need one.
 //! An error is returned, never printed: [`main`] prints it once, redacted, and [`exit::Exit::of`] gives the exit code.
 //! What the command is for goes to standard output, everything else to standard error.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,6 +21,8 @@ pub mod log;
 
 use exit::Exit;
 use log::{LogFormat, LogSettings};
+
+use crate::config::{Config, ConfigError, Files, Look};
 
 #[derive(Debug, Parser)]
 #[command(name = "longshore", version, about, after_long_help = exit::HELP, propagate_version = true)]
@@ -49,6 +53,26 @@ pub struct Global {
 }
 
 impl Global {
+    /// The configuration, with the files that it names looked at. Warnings are printed.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let config = Config::load(&self.config, Files::Checked)?;
+        if let Some(warnings) = &config.warnings {
+            eprintln!("{}", warnings.render(look()));
+        }
+        Ok(config)
+    }
+
+    /// The configuration for a command that only looks at the inbox: the secrets that it names may be closed to us.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn config_of_inbox(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(&self.config, Files::Assumed)?)
+    }
+
     /// Starts the log as configured, or as the command line overrides it. Called once, by the subcommand.
     ///
     /// # Errors
@@ -95,8 +119,21 @@ fn explain(told: &clap::Error) -> ExitCode {
 
 /// Prints an error with its causes, redacted.
 fn report(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {}", crate::secret::redact(&format!("{error:#}")));
+    match error.downcast_ref() {
+        Some(ConfigError::Wrong(findings)) => eprintln!("{}", findings.render(look())),
+        _ => eprintln!("error: {}", crate::secret::redact(&format!("{error:#}"))),
+    }
     Exit::of(error).into()
+}
+
+/// How findings are drawn on standard error.
+fn look() -> Look {
+    const WIDTH_UNKNOWN: usize = 100;
+    if !std::io::stderr().is_terminal() {
+        return Look::Plain;
+    }
+    let width = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(WIDTH_UNKNOWN, |size| size.ws_col.into());
+    Look::Terminal { width, colours: log::wants_colours() }
 }
 
 /// A runtime with `threads` worker threads.

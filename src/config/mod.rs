@@ -1,8 +1,24 @@
-//! The configuration.
+//! The configuration: one TOML file, read once, at the edge.
+//!
+//! What always holds:
+//!
+//! 1. A [`Config`] is complete and consistent: every reference leads somewhere, every bound is in force. Nothing
+//!    downstream checks again.
+//! 2. A wrong file is told all at once: each error with its line and column, what was written, what is allowed, and the
+//!    nearest key or name that is known. An unknown key is an error.
+//! 3. No secret stands in the file, and one that was typed there all the same is not shown.
+//!
+//! ```text
+//! text ──toml──> spanned tree ──reader──> written::Document ──meaning──> Config
+//!                                 └────────── Problems ──────────┘──> ConfigError::Wrong
+//! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::access::{IdentitySettings, TenantServiceSettings};
+use toml::de::DeTable;
+
+use crate::access::{IdentitySettings, StaticSettings, TenantServiceSettings};
 use crate::feed::service_bus::ServiceBusSettings;
 use crate::inbox::InboxSettings;
 use crate::ops::OpsSettings;
@@ -10,6 +26,21 @@ use crate::payload::{FetchSettings, PayloadLimits};
 use crate::route::{Match, RouteSettings};
 use crate::sink::SinkSettings;
 use crate::worker::WorkSettings;
+
+mod log;
+mod meaning;
+mod problem;
+mod reader;
+mod value;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+pub use log::{LogFormat, LogSettings, log_filter};
+pub use meaning::{Files, Surroundings};
+pub use problem::{ConfigError, Findings, Look, Problem};
+pub use value::{show_size, show_time};
 
 /// What a configuration file means: every room's settings, complete and consistent.
 #[derive(Clone, Debug)]
@@ -38,6 +69,21 @@ pub struct Config {
     pub ops: OpsSettings,
     /// Worker threads of the runtime.
     pub threads: usize,
+    /// Values that differ from what holds without them.
+    pub changed: Vec<Changed>,
+    /// What is not wrong but worth a look.
+    pub warnings: Option<Findings>,
+}
+
+/// A value that differs from what holds without it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Changed {
+    /// Such as `work.workers`.
+    pub key: String,
+    /// As it would be written.
+    pub value: String,
+    /// What holds without it.
+    pub default: String,
 }
 
 /// A feed, and how it gets access.
@@ -45,6 +91,10 @@ pub struct Config {
 pub struct FeedConfig {
     /// The feed.
     pub service_bus: ServiceBusSettings,
+    /// Globs of the blob types that it wants, as they were written.
+    pub include: Vec<String>,
+    /// Globs of the blob types that it does not want, as they were written.
+    pub exclude: Vec<String>,
     /// Where its tokens come from.
     pub access: AccessConfig,
 }
@@ -60,39 +110,63 @@ pub enum AccessConfig {
         service: TenantServiceSettings,
     },
     /// Files with ready-made tokens, for a broker and a blob store without a token service.
-    Files {
-        /// Holds the connection string of the subscription.
-        connection_string: PathBuf,
-        /// Holds the addresses of containers with their tokens, one a line.
-        blob_urls: PathBuf,
-    },
+    Files(StaticSettings),
 }
 
-/// How the log is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// Text, or lines with a priority where standard error leads to the system's journal.
-    #[default]
-    Auto,
-    /// Text.
-    Text,
-    /// One JSON object a line.
-    Json,
-    /// In the system's journal, with fields of its own.
-    Journald,
-}
+/// The largest configuration file that is read; anything larger was named by mistake.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// The log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogSettings {
-    /// How it is written.
-    pub format: LogFormat,
-    /// How much: `info`, or more exactly `info,fe2o3_amqp=debug`.
-    pub level: String,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { format: LogFormat::Auto, level: "info".to_owned() }
+impl Config {
+    /// Reads a file. Relative paths in it start from its own folder.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or everything that is wrong with it.
+    pub fn load(path: &Path, files: Files) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source: Arc::new(source) };
+        let whole_path = std::path::absolute(path).map_err(unreadable)?;
+        let no_text = |reason: String| ConfigError::NoText { path: path.to_owned(), reason };
+        let size = std::fs::metadata(path).map_err(unreadable)?.len();
+        if size > FILE_BYTES_MAX {
+            return Err(no_text(format!("is larger than {}", show_size(FILE_BYTES_MAX))));
+        }
+        let bytes = std::fs::read(path).map_err(unreadable)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|error| no_text(format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to())))?;
+        let surroundings = Surroundings {
+            folder: whole_path.parent().unwrap_or(&whole_path).to_owned(),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            files,
+        };
+        Self::parse(path, &text, &surroundings)
     }
+
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(path: &Path, text: &str, surroundings: &Surroundings) -> Result<Self, ConfigError> {
+        // A byte order mark is no part of the text; without it columns are those that an editor shows.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let mut problems = problem::Problems::new(text);
+        let config = read(path, text, surroundings, &mut problems);
+        let findings = (!problems.is_empty()).then(|| problems.into_findings(path));
+        match (config, findings) {
+            (Some(config), warnings) => Ok(Self { warnings, ..config }),
+            (None, Some(findings)) => Err(ConfigError::Wrong(Box::new(findings))),
+            (None, None) => unreachable!("no configuration without a reason"),
+        }
+    }
+}
+
+fn read(path: &Path, text: &str, surroundings: &Surroundings, problems: &mut problem::Problems<'_>) -> Option<Config> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        for error in errors {
+            problems.add(Problem::new(error.span().unwrap_or_default(), "this is not TOML", error.message()));
+        }
+        // What the parser guessed after an error would only lead to further ones that are none.
+        return None;
+    }
+    let document = <written::Document as reader::Section>::read_table("", tree.get_ref(), problems);
+    meaning::resolve(path.to_owned(), &document, surroundings, problems)
 }

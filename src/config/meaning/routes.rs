@@ -1,0 +1,198 @@
+//! The meaning of [[route]].
+
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::{Rules, each, globs, section};
+use crate::blob_type::BlobTypeFilter;
+use crate::config::problem::Problem;
+use crate::config::reader::Written;
+use crate::config::written::{Document, Feed, Only, Route, Sink};
+use crate::notice::{FeedName, RouteName, SinkName};
+use crate::route::{Condition, FormatHints, Match, RouteSettings};
+
+impl Rules<'_, '_> {
+    pub(super) fn routes(&mut self, document: &Document) -> Vec<RouteSettings> {
+        let written = each(&document.route);
+        if document.route.is_absent() {
+            let problem = Problem::new(0..0, "there is no [[route]]", "nothing would be delivered");
+            self.problems.add(problem.help("add [[route]] with name, blob_types and sinks"));
+        }
+        self.unique(
+            "route",
+            written.iter().filter_map(|route| {
+                route.get_ref().name.spanned().map(|name| (name.get_ref().0.as_str(), name.span()))
+            }),
+        );
+        let feeds: Vec<&str> = each(&document.feed).iter().filter_map(|feed| feed_name(feed.get_ref())).collect();
+        let sinks: Vec<&str> = each(&document.sink)
+            .iter()
+            .filter_map(|sink| sink.get_ref().name().value())
+            .map(|name| name.0.as_str())
+            .collect();
+        let routes: Vec<_> = written
+            .iter()
+            .filter_map(|route| {
+                self.route(route.get_ref(), route.span(), &feeds, &sinks).map(|read| (read, route.span()))
+            })
+            .collect();
+        // What a route that cannot be read would take is not known, and so neither what is left over.
+        if routes.len() == written.len() && !routes.is_empty() {
+            self.feeds_without_route(document, &routes);
+        }
+        // An error may well be the reason for what would be warned of here.
+        if !self.problems.has_errors() {
+            self.warn_of_unused_sinks(document, &routes);
+            let matching =
+                section(&document.routing).r#match.value().map_or_else(Match::default, |matching| matching.0);
+            if matching == Match::First {
+                self.warn_of_unreachable(&routes);
+            }
+        }
+        routes.into_iter().map(|(route, _)| route).collect()
+    }
+
+    fn route(&mut self, route: &Route, span: Range<usize>, feeds: &[&str], sinks: &[&str]) -> Option<RouteSettings> {
+        let name = self.required("[[route]]", span.clone(), "name", &route.name, "\"items\"");
+        self.required("[[route]]", span.clone(), "blob_types", &route.blob_types, "[\"*\"]");
+        self.required("[[route]]", span, "sinks", &route.sinks, "[\"…\"]");
+        self.not_empty("route.blob_types", &route.blob_types, "must name a glob, such as \"*\"");
+        self.not_empty("route.sinks", &route.sinks, "must name a sink");
+        let named = |rules: &mut Self, key: &str, kind: &str, written, known: &[&str]| -> Vec<String> {
+            each(written)
+                .iter()
+                .filter(|name| rules.known(key, kind, name, known))
+                .map(|name: &Spanned<String>| name.get_ref().clone())
+                .collect()
+        };
+        let settings = RouteSettings {
+            name: RouteName::new(name.map_or("", |name| name.get_ref().0.as_str())),
+            blob_types: globs(&route.blob_types),
+            exclude: globs(&route.exclude),
+            feeds: named(self, "route.feeds", "feed", &route.feeds, feeds).iter().map(FeedName::new).collect(),
+            sinks: named(self, "route.sinks", "sink", &route.sinks, sinks).iter().map(SinkName::new).collect(),
+            only: each(&route.only).iter().filter_map(|only| self.condition(only.get_ref(), only.span())).collect(),
+            format: FormatHints {
+                xml_record_element: route.xml_record_element.value().cloned(),
+                csv_separator: self.separator(&route.csv_separator),
+            },
+        };
+        name.map(|_| settings)
+    }
+
+    fn not_empty<T>(&mut self, key: &str, written: &Written<Vec<Spanned<T>>>, must: &str) {
+        if let Some(list) = written.spanned().filter(|list| list.get_ref().is_empty()) {
+            // A list whose every element was reported is not empty as it was written.
+            if self.problems.written(list.span()).chars().any(|c| c.is_alphanumeric() || c == '"') {
+                return;
+            }
+            self.problems.add(Problem::new(list.span(), format!("`{key}` is empty"), must));
+        }
+    }
+
+    fn condition(&mut self, only: &Only, span: Range<usize>) -> Option<Condition> {
+        let pointer = self.required("`route.only`", span.clone(), "pointer", &only.pointer, "\"/…\"");
+        let mut equals: Vec<_> = each(&only.equals).iter().map(|literal| literal.get_ref().0.clone()).collect();
+        if only.absent.value() == Some(&true) {
+            // An absent value equals null.
+            equals.push(serde_json::Value::Null);
+        }
+        if equals.is_empty() && (only.equals.is_absent() || only.equals.value().is_some_and(Vec::is_empty)) {
+            let problem =
+                Problem::new(span, "a condition in `route.only` has no value to meet", "add equals = [\"…\"]");
+            self.problems
+                .add(problem.help("absent = true lets records through that lack the value or have null there"));
+        }
+        Some(Condition { pointer: pointer?.get_ref().0.clone(), equals })
+    }
+
+    fn separator(&mut self, written: &Written<String>) -> Option<u8> {
+        let separator = written.spanned()?;
+        match separator.get_ref().as_bytes() {
+            [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b"\"\n\r".contains(byte) => Some(*byte),
+            _ => {
+                let shown = self.problems.written(separator.span());
+                self.problems.add(Problem::new(
+                    separator.span(),
+                    format!("`route.csv_separator` cannot be {shown}"),
+                    "must be one ASCII sign such as \",\", \";\", \"|\" or \"\\t\"",
+                ));
+                None
+            }
+        }
+    }
+
+    fn feeds_without_route(&mut self, document: &Document, routes: &[(RouteSettings, Range<usize>)]) {
+        for feed in each(&document.feed) {
+            let Some(name) = feed_name(feed.get_ref()) else { continue };
+            let is_taken = |(route, _): &(RouteSettings, Range<usize>)| {
+                route.feeds.is_empty() || route.feeds.iter().any(|taken| taken.as_str() == name)
+            };
+            if !routes.iter().any(is_taken) {
+                let message = format!("no [[route]] takes anything from the feed {name:?}");
+                self.problems.add(
+                    Problem::new(feed.span(), message, "goes nowhere")
+                        .help("name it in the `feeds` of a route, or leave `feeds` out there"),
+                );
+            }
+        }
+    }
+
+    fn warn_of_unused_sinks(&mut self, document: &Document, routes: &[(RouteSettings, Range<usize>)]) {
+        for sink in each(&document.sink) {
+            let Some(name) = sink.get_ref().name().spanned() else { continue };
+            let text = &name.get_ref().0;
+            if !routes.iter().any(|(route, _)| route.sinks.iter().any(|used| used.as_str() == text)) {
+                let message = format!("no [[route]] leads to the sink {text:?}");
+                self.problems.add(Problem::new(name.span(), message, "gets nothing").warning());
+            }
+        }
+    }
+
+    /// A route after one that takes everything never gets anything.
+    fn warn_of_unreachable(&mut self, routes: &[(RouteSettings, Range<usize>)]) {
+        for (at, (route, span)) in routes.iter().enumerate() {
+            let takes_all = |earlier: &&(RouteSettings, Range<usize>)| {
+                let (earlier, _) = earlier;
+                let feeds = earlier.feeds.is_empty()
+                    || (!route.feeds.is_empty() && route.feeds.iter().all(|feed| earlier.feeds.contains(feed)));
+                let filter = BlobTypeFilter::new(&earlier.blob_types, &earlier.exclude).ok();
+                let all = earlier.blob_types.iter().any(|glob| glob == "*") && earlier.exclude.is_empty();
+                // Without a wildcard a glob is a blob type.
+                let each = filter.is_some_and(|filter| {
+                    route.blob_types.iter().all(|glob| !glob.contains(['*', '?', '[', '{', '\\']) && filter.wants(glob))
+                });
+                feeds && (all || each)
+            };
+            let Some((earlier, earlier_span)) = routes[..at].iter().find(takes_all) else { continue };
+            let message = format!("the route {:?} never gets anything", route.name.as_str());
+            self.problems.add(
+                Problem::new(span.clone(), message, "never reached")
+                    .also(earlier_span.clone(), format!("{:?} takes it all before", earlier.name.as_str()))
+                    .help("put it before that one, or set match = \"all\" in [routing]")
+                    .warning(),
+            );
+        }
+    }
+}
+
+fn feed_name(feed: &Feed) -> Option<&str> {
+    match feed {
+        Feed::ServiceBus(settings) => settings.name.value().map(|name| name.0.as_str()),
+        Feed::Unknown(name) => name.value().map(|name| name.0.as_str()),
+    }
+}
+
+impl Sink {
+    /// The name, whatever the type.
+    pub(super) fn name(&self) -> &Written<crate::config::value::Name> {
+        match self {
+            Self::Directory(sink) => &sink.name,
+            Self::Http(sink) => &sink.name,
+            Self::Command(sink) => &sink.name,
+            Self::Sqlite(sink) => &sink.name,
+            Self::Unknown(name) => name,
+        }
+    }
+}

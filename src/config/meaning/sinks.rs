@@ -1,0 +1,245 @@
+//! The meaning of [[sink]].
+
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::{Rules, each};
+use crate::config::problem::Problem;
+use crate::config::reader::Written;
+use crate::config::value::{Size, Time, Whole};
+use crate::config::written::{CommandSink, DirectorySink, Document, HttpSink, Sink, SqliteSink};
+use crate::notice::SinkName;
+use crate::sink::{
+    BatchLimits, CommandSettings, DirectorySettings, HttpAuth, HttpSettings, SinkKind, SinkSettings, SqliteSettings,
+    directory,
+};
+
+/// One request stays well below what servers take, and few enough records are sent again after a cut.
+const HTTP_BATCH: BatchLimits = BatchLimits { records_max: 1_000, bytes_max: 1 << 20 };
+const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
+/// A start of a program costs milliseconds; large batches make that small.
+const COMMAND_BATCH: BatchLimits = BatchLimits { records_max: 10_000, bytes_max: 8 << 20 };
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// One transaction a batch.
+const SQLITE_BATCH: BatchLimits = BatchLimits { records_max: 10_000, bytes_max: 8 << 20 };
+const SQLITE_TABLE: &str = "{route}";
+
+type RecordsMax = Written<Whole<1, 1_000_000>>;
+type BytesMax = Written<Size<1_024>>;
+
+impl Rules<'_, '_> {
+    pub(super) fn sinks(&mut self, document: &Document) -> Vec<SinkSettings> {
+        let written = each(&document.sink);
+        if document.sink.is_absent() {
+            let problem = Problem::new(0..0, "there is no [[sink]]", "records would go nowhere");
+            self.problems.add(problem.help("add [[sink]] with name, type and what belongs to that type"));
+        }
+        self.unique(
+            "sink",
+            written.iter().filter_map(|sink| {
+                sink.get_ref().name().spanned().map(|name| (name.get_ref().0.as_str(), name.span()))
+            }),
+        );
+        written.iter().filter_map(|sink| self.sink(sink.get_ref(), sink.span())).collect()
+    }
+
+    fn sink(&mut self, sink: &Sink, span: Range<usize>) -> Option<SinkSettings> {
+        let name = match sink {
+            Sink::Unknown(_) => None,
+            known => self.required("[[sink]]", span.clone(), "name", known.name(), "\"…\""),
+        };
+        let (kind, batch) = match sink {
+            Sink::Directory(sink) => (
+                self.directory(sink, span),
+                self.batch(&sink.batch_records_max, &sink.batch_bytes_max, directory::DEFAULT_BATCH),
+            ),
+            Sink::Http(sink) => {
+                (self.http(sink, span), self.batch(&sink.batch_records_max, &sink.batch_bytes_max, HTTP_BATCH))
+            }
+            Sink::Command(sink) => {
+                (self.command(sink, span), self.batch(&sink.batch_records_max, &sink.batch_bytes_max, COMMAND_BATCH))
+            }
+            Sink::Sqlite(sink) => {
+                (self.sqlite(sink, span), self.batch(&sink.batch_records_max, &sink.batch_bytes_max, SQLITE_BATCH))
+            }
+            Sink::Unknown(_) => return None,
+        };
+        Some(SinkSettings { name: SinkName::new(&name?.get_ref().0), batch, kind: kind? })
+    }
+
+    fn batch(&mut self, records: &RecordsMax, bytes: &BytesMax, default: BatchLimits) -> BatchLimits {
+        let records = self.or("sink.batch_records_max", records, Whole(default.records_max as u64)).0;
+        let bytes = self.or("sink.batch_bytes_max", bytes, Size(default.bytes_max as u64)).0;
+        BatchLimits {
+            records_max: usize::try_from(records).unwrap_or(usize::MAX),
+            bytes_max: usize::try_from(bytes).unwrap_or(usize::MAX),
+        }
+    }
+
+    fn directory(&mut self, sink: &DirectorySink, span: Range<usize>) -> Option<SinkKind> {
+        let path = self.required("[[sink]]", span, "path", &sink.path, "\"/srv/longshore\"");
+        let path = path.and_then(|path| self.path_of("sink.path", path));
+        if let Some(pattern) = sink.pattern.spanned() {
+            self.name_pattern(pattern);
+        }
+        Some(SinkKind::Directory(DirectorySettings {
+            path: path?,
+            format: sink.format.value().map(|format| format.0).unwrap_or_default(),
+            name: sink.pattern.value().cloned().unwrap_or_else(|| directory::DEFAULT_NAME.to_owned()),
+        }))
+    }
+
+    fn name_pattern(&mut self, pattern: &Spanned<String>) {
+        match directory::is_unique_name(pattern.get_ref()) {
+            Ok(true) => {}
+            Ok(false) => self.problems.add(
+                Problem::new(
+                    pattern.span(),
+                    "two notices can have the same file name, and the later one then takes the place of the earlier",
+                    "lacks {notice} or {run}",
+                )
+                .warning(),
+            ),
+            Err(why) => {
+                let shown = self.problems.written(pattern.span());
+                let label = format!("must be a file name such as {:?}; {why}", directory::DEFAULT_NAME);
+                self.problems.add(Problem::new(pattern.span(), format!("`sink.pattern` cannot be {shown}"), label));
+            }
+        }
+    }
+
+    fn http(&mut self, sink: &HttpSink, span: Range<usize>) -> Option<SinkKind> {
+        let url = self.required("[[sink]]", span.clone(), "url", &sink.url, "\"https://…\"");
+        let auth = self.http_auth(sink);
+        let headers = self.headers(sink);
+        Some(SinkKind::Http(HttpSettings {
+            method: sink.method.value().map(|method| method.0).unwrap_or_default(),
+            body: sink.body.value().map(|body| body.0).unwrap_or_default(),
+            auth,
+            headers,
+            timeout: self.or("sink.timeout", &sink.timeout, Time(HTTP_TIMEOUT)).0,
+            ca_file: self.ca_file("sink.ca_file", &sink.ca_file),
+            url: url?.get_ref().0.clone(),
+        }))
+    }
+
+    fn http_auth(&mut self, sink: &HttpSink) -> Option<HttpAuth> {
+        if let (Some(bearer), Some(header)) = (sink.bearer_file.spanned(), sink.secret_header_file.spanned()) {
+            self.problems.add(
+                Problem::new(bearer.span(), "a [[sink]] shows who it is in two ways", "either this")
+                    .also(header.span(), "or this")
+                    .help("keep one of bearer_file and secret_header_file"),
+            );
+            return None;
+        }
+        if let Some(bearer) = sink.bearer_file.spanned() {
+            return self.secret_file("sink.bearer_file", bearer).map(HttpAuth::BearerFile);
+        }
+        match (sink.secret_header.spanned(), sink.secret_header_file.spanned()) {
+            (Some(name), Some(file)) => {
+                let path = self.secret_file("sink.secret_header_file", file);
+                self.header_name("sink.secret_header", name).then_some(())?;
+                path.map(|path| HttpAuth::HeaderFile(name.get_ref().clone(), path))
+            }
+            (Some(name), None) if sink.secret_header_file.is_absent() => {
+                let problem = Problem::new(
+                    name.span(),
+                    "`secret_header` names a header without a value",
+                    "needs secret_header_file",
+                );
+                self.problems.add(problem.help("add secret_header_file = \"…\", a file with the header's value"));
+                None
+            }
+            (None, Some(file)) if sink.secret_header.is_absent() => {
+                let problem = Problem::new(
+                    file.span(),
+                    "`secret_header_file` holds a value without a header",
+                    "needs secret_header",
+                );
+                self.problems.add(problem.help("add secret_header = \"…\", the header's name"));
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn headers(&mut self, sink: &HttpSink) -> Vec<(String, String)> {
+        const OWN: [&str; 5] = ["content-type", "content-length", "host", "idempotency-key", "transfer-encoding"];
+        const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "api-key"];
+        let mut kept = Vec::new();
+        for (name, value) in sink.headers.value().map(|headers| headers.0.as_slice()).unwrap_or_default() {
+            let lower = name.get_ref().to_ascii_lowercase();
+            if SECRET
+                .iter()
+                .any(|secret| lower == *secret || lower.ends_with(&format!("-{secret}")) || lower.ends_with("-token"))
+            {
+                self.problems.mask(value.span());
+                let message = format!("`sink.headers.{}`: a secret cannot stand in this file", name.get_ref());
+                self.problems.add(Problem::new(name.span(), message, "not here").help(
+                    "put it into a file of its own and name that: bearer_file = \"…\", or secret_header = \"…\" and secret_header_file = \"…\"",
+                ));
+            } else if OWN.contains(&lower.as_str()) || lower.starts_with("ce-") {
+                let message = format!("`sink.headers.{}` is set by Longshore itself", name.get_ref());
+                self.problems.add(Problem::new(name.span(), message, "cannot be set here"));
+            } else if http::HeaderValue::from_str(value.get_ref()).is_err() {
+                let shown = self.problems.written(value.span());
+                let message = format!("`sink.headers.{}` cannot be {shown}", name.get_ref());
+                self.problems.add(Problem::new(value.span(), message, "must be printable ASCII"));
+            } else if self.header_name("sink.headers", name) {
+                kept.push((name.get_ref().clone(), value.get_ref().clone()));
+            }
+        }
+        kept
+    }
+
+    fn header_name(&mut self, key: &str, name: &Spanned<String>) -> bool {
+        let fits = http::HeaderName::from_bytes(name.get_ref().as_bytes()).is_ok();
+        if !fits {
+            let message = format!("`{key}`: {:?} is no name of a header", name.get_ref());
+            self.problems.add(Problem::new(name.span(), message, "must be letters, digits and dashes"));
+        }
+        fits
+    }
+
+    fn command(&mut self, sink: &CommandSink, span: Range<usize>) -> Option<SinkKind> {
+        let command = self.required("[[sink]]", span, "command", &sink.command, "[\"/usr/local/bin/…\"]");
+        if let Some(list) = command.filter(|list| list.get_ref().is_empty()) {
+            self.problems.add(Problem::new(list.span(), "`sink.command` is empty", "must name a program"));
+        }
+        for name in each(&sink.environment) {
+            let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if !name.get_ref().chars().all(fits) {
+                let message = format!("`sink.environment`: {:?} is no name of a variable", name.get_ref());
+                let help = "only names stand here; the values are those of Longshore's own environment";
+                self.problems
+                    .add(Problem::new(name.span(), message, "must be letters, digits and underscores").help(help));
+            }
+        }
+        Some(SinkKind::Command(CommandSettings {
+            command: each(&sink.command).iter().map(|word| word.get_ref().clone()).collect(),
+            timeout: self.or("sink.timeout", &sink.timeout, Time(COMMAND_TIMEOUT)).0,
+            permanent_exit_codes: each(&sink.permanent_exit_codes)
+                .iter()
+                .map(|code| i32::try_from(code.get_ref().0).expect("the reader holds it below 256"))
+                .collect(),
+            environment: each(&sink.environment).iter().map(|name| name.get_ref().clone()).collect(),
+        }))
+    }
+
+    fn sqlite(&mut self, sink: &SqliteSink, span: Range<usize>) -> Option<SinkKind> {
+        let path = self.required("[[sink]]", span.clone(), "path", &sink.path, "\"/srv/longshore/records.db\"");
+        let path = path.and_then(|path| self.path_of("sink.path", path));
+        let key = self.required("[[sink]]", span, "key", &sink.key, "[\"/id\"]");
+        if let Some(list) = key.filter(|list| list.get_ref().is_empty()) {
+            self.problems.add(Problem::new(list.span(), "`sink.key` is empty", "must name what tells records apart"));
+        }
+        Some(SinkKind::Sqlite(SqliteSettings {
+            path: path?,
+            table: sink.table.value().cloned().unwrap_or_else(|| SQLITE_TABLE.to_owned()),
+            key: each(&sink.key).iter().map(|pointer| pointer.get_ref().0.clone()).collect(),
+            version: sink.version.value().map(|pointer| pointer.0.clone()),
+        }))
+    }
+}
