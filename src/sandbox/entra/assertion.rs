@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::clock::UnixMs;
 
 /// Entra bears clocks that differ by this much.
-const SKEW_S: i64 = 300;
+const SKEW_S: f64 = 300.0;
 
 /// Why the authority gives no token, in Entra's words.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,8 +43,9 @@ struct Claims {
     iss: Option<String>,
     sub: Option<String>,
     aud: Option<String>,
-    nbf: Option<i64>,
-    exp: Option<i64>,
+    // Seconds, with a fraction where the client likes: Python's library writes one.
+    nbf: Option<f64>,
+    exp: Option<f64>,
 }
 
 /// Checks `jwt` as Entra does; `registered` are the certificates that the vendor knows of this client.
@@ -66,8 +67,7 @@ pub(super) fn verify(
     }
     let certificate = named_certificate(&header, registered)?;
     let (_, parsed) = X509Certificate::from_der(certificate).map_err(|e| malformed(&e))?;
-    let now_s = now.0 / 1000;
-    if parsed.validity().not_after.timestamp() < now_s {
+    if parsed.validity().not_after.timestamp() < now.0 / 1000 {
         return Err(Refusal::client(700_027, "The certificate used to sign the client assertion has expired."));
     }
     let key = DecodingKey::from_rsa_der(&parsed.public_key().subject_public_key.data);
@@ -102,11 +102,12 @@ pub(super) fn verify(
             ),
         ));
     }
-    let from = claims.nbf.unwrap_or(i64::MIN);
+    let now_s = now.0 as f64 / 1000.0;
+    let from = claims.nbf.unwrap_or(f64::MIN);
     let Some(until) = claims.exp else {
         return Err(malformed(&"it has no 'exp' claim"));
     };
-    if now_s.saturating_add(SKEW_S) < from || now_s.saturating_sub(SKEW_S) > until {
+    if now_s + SKEW_S < from || now_s - SKEW_S > until {
         return Err(Refusal::client(
             700_024,
             format!(
