@@ -23,10 +23,12 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 mod blob;
+pub mod broker;
 mod core;
 mod entra;
 mod pki;
 pub mod sample;
+pub mod sas;
 mod serve;
 mod settings;
 mod tenant;
