@@ -27,6 +27,8 @@ use crate::notice::{Notice, SinkName};
 use crate::record::{BadRecord, RecordBatch, RecordRef};
 
 pub mod command;
+#[cfg(test)]
+mod conformance;
 pub mod directory;
 pub mod http;
 mod identity;
@@ -109,7 +111,9 @@ pub trait Sink: Send + Sync {
 pub struct Opened {
     /// Takes the records.
     pub transfer: Box<dyn Transfer>,
-    /// Records up to this number are confirmed already and are not handed over again; 0 for none.
+    /// Records up to this number are confirmed already and are not handed over again; 0 for none. It may lie before
+    /// what the inbox has stored (a file is written from its start), or after it (a database knows of a batch that
+    /// was committed just before a crash, and that had no refused record); the account counts them all the same.
     pub resume_after: u64,
 }
 
@@ -154,6 +158,11 @@ impl SinkError {
     /// A sink of records was handed bytes: an error of the caller.
     fn not_bytes(name: &SinkName) -> Self {
         Self::new(Class::Permanent, format!("sink {name}: it takes records, not unopened bytes"))
+    }
+
+    /// A sink of bytes was handed records: an error of the caller.
+    fn not_records(name: &SinkName) -> Self {
+        Self::new(Class::Permanent, format!("sink {name}: it takes unopened bytes, not records"))
     }
 
     /// The other side asked for `wait`.

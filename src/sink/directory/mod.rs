@@ -250,6 +250,9 @@ impl DirectoryTransfer {
 #[async_trait]
 impl Transfer for DirectoryTransfer {
     async fn deliver(&mut self, batch: &RecordBatch) -> Result<Delivered, SinkError> {
+        if self.shared.format == DirectoryFormat::Raw {
+            return Err(SinkError::not_records(&self.shared.name));
+        }
         if !batch.spans.is_empty() {
             // Cheap: a copy of the spans, and a reference to the buffer. The lines are put together off the runtime.
             let batch = batch.clone();
@@ -259,6 +262,9 @@ impl Transfer for DirectoryTransfer {
     }
 
     async fn deliver_bytes(&mut self, bytes: Bytes) -> Result<(), SinkError> {
+        if self.shared.format == DirectoryFormat::JsonLines {
+            return Err(SinkError::not_bytes(&self.shared.name));
+        }
         self.write(move |file| file.write(&bytes)).await
     }
 

@@ -164,3 +164,48 @@ fn a_full_disk_is_known_as_one() {
     let error = sink.shared.error("write", dir.path(), &Errno::NOSPC.into());
     assert_eq!(error.class(), Class::DiskFull);
 }
+
+/// A real disk of 256 KiB; `None` where this user may not mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().expect("dir");
+        let mut mount = std::process::Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", "size=256k", "longshore-test"]).arg(dir.path()).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(Self(dir))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount").arg(self.0.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()), "the test's disk is still mounted");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_leaves_no_part_and_passes() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("left out: this user may not mount a small disk");
+        return;
+    };
+    let sink = sink(disk.0.path(), DirectoryFormat::JsonLines);
+    let large = "1".repeat(100_000);
+    let mut transfer = open(&sink).await;
+    let mut failed = None;
+    for number in 1..=5 {
+        if let Err(error) = transfer.deliver(&batch(number, &[&large])).await {
+            failed = Some(error);
+            break;
+        }
+    }
+    let error = failed.expect("five times 100 kB do not fit");
+    assert_eq!(error.class(), Class::DiskFull);
+    assert!(error.to_string().contains("free some space"), "{error}");
+    drop(transfer);
+    assert_eq!(unfinished(disk.0.path()), 0);
+    let mut transfer = open(&sink).await;
+    transfer.deliver(&batch(1, &[&large])).await.expect("there is room again");
+    transfer.finish().await.expect("finish");
+}

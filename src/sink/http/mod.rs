@@ -314,4 +314,4 @@ fn shown(said: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::sink) mod tests;

@@ -10,7 +10,7 @@ use crate::sink::test_support::{batch, context, delivery};
 use crate::sink::{HttpAuth, http::DEFAULT_BATCH};
 
 /// What the receiver does with a request.
-enum Reply {
+pub(in crate::sink) enum Reply {
     Status(u16),
     With(u16, &'static str, &'static str),
     Says(u16, String),
@@ -19,11 +19,11 @@ enum Reply {
 }
 
 #[derive(Default)]
-struct Receiver {
+pub(in crate::sink) struct Receiver {
     replies: Mutex<VecDeque<Reply>>,
     requests: Mutex<Vec<(HeaderMap, String)>>,
     /// What a receiver that keeps idempotency keys has done.
-    done: Mutex<HashMap<String, String>>,
+    pub(in crate::sink) done: Mutex<HashMap<String, String>>,
 }
 
 async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Response {
@@ -46,7 +46,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Res
 }
 
 /// A receiver on loopback, and its address.
-async fn receiver(replies: Vec<Reply>) -> (Arc<Receiver>, url::Url) {
+pub(in crate::sink) async fn receiver(replies: Vec<Reply>) -> (Arc<Receiver>, url::Url) {
     let receiver = Arc::new(Receiver { replies: Mutex::new(replies.into()), ..Receiver::default() });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
     let address = listener.local_addr().expect("address");
