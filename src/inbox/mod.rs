@@ -33,8 +33,10 @@ use crate::record::{BadRecord, Counts};
 
 #[cfg(test)]
 pub(crate) mod conformance;
+pub mod ledger;
 pub mod sqlite;
 
+pub use ledger::Ledger;
 pub use sqlite::SqliteInbox;
 
 /// A delivery's number in the inbox: one notice on one route to one of its sinks, in one run.
@@ -290,6 +292,12 @@ pub enum InboxError {
         /// [`InboxSettings::commit_notices_max`].
         notices_max: usize,
     },
+    /// A selection of notices cannot be understood.
+    #[error("the blob type glob cannot be understood: {reason}")]
+    BadSelector {
+        /// The glob, and what is wrong with it.
+        reason: String,
+    },
     /// An account does not add up; nothing was written.
     #[error("the account of delivery {} does not add up: {counts:?}", .delivery.0)]
     Unbalanced {
@@ -305,9 +313,11 @@ impl Classify for InboxError {
         match self {
             Self::DiskFull { .. } => Class::DiskFull,
             Self::LeaseLost(_) | Self::Unavailable { .. } => Class::Transient,
-            Self::Unusable { .. } | Self::NewerSchema { .. } | Self::TooMany { .. } | Self::Unbalanced { .. } => {
-                Class::Permanent
-            }
+            Self::Unusable { .. }
+            | Self::NewerSchema { .. }
+            | Self::TooMany { .. }
+            | Self::BadSelector { .. }
+            | Self::Unbalanced { .. } => Class::Permanent,
         }
     }
 }

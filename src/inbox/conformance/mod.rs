@@ -9,14 +9,18 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Claim, ClaimRequest, Claimed, Finish, Inbox, Ordering, Plan, Progress, SharedInbox, Target};
+use super::ledger::{Ledger, NoticeState, Selector, Story};
+use super::{Claim, ClaimRequest, Claimed, Finish, Inbox, Ordering, Plan, Progress, RunId, SharedInbox, Target};
 use crate::clock::{Clock, ManualClock, UnixMs};
 use crate::notice::{FeedName, HeardNotice, Metadata, NoticeId, RouteName, SinkName, Verdict};
 use crate::record::{BadRecord, Counts};
 
 pub(crate) mod accounting;
 pub(crate) mod claiming;
+pub(crate) mod looking;
 pub(crate) mod ordering;
+pub(crate) mod pruning;
+pub(crate) mod replaying;
 pub(crate) mod storing;
 
 /// Makes one test of each case of the suite.
@@ -66,6 +70,33 @@ macro_rules! inbox_conformance {
             done_on_all_routes_ends_the_work
             bad_records_of_a_repeated_attempt_are_not_doubled
         );
+        inbox_conformance!(@cases $fresh, looking,
+            a_selector_takes_what_meets_every_part
+            a_list_shows_the_newest_first_up_to_the_limit
+            a_blob_type_glob_that_cannot_be_understood_is_refused
+            a_story_tells_every_attempt
+            a_story_tells_where_records_went_and_which_were_set_aside
+            a_story_tells_what_was_heard_and_settled
+            the_summary_counts_what_there_is
+            the_summary_counts_the_records_of_the_last_day
+            a_daemon_is_alive_as_long_as_it_reports
+        );
+        inbox_conformance!(@cases $fresh, replaying,
+            a_replay_delivers_again_under_a_run_of_its_own
+            a_replay_in_steps_takes_each_notice_once
+            a_replay_takes_back_what_was_skipped_or_quarantined
+            a_replay_leaves_alone_what_is_under_way_or_unreadable
+            a_replay_to_one_route_leaves_the_others_as_they_are
+            a_replay_plan_says_what_is_known_and_changes_nothing
+            a_replay_takes_nothing_that_is_stored_after_it_began
+        );
+        inbox_conformance!(@cases $fresh, pruning,
+            what_is_finished_or_skipped_is_pruned_by_age
+            what_is_unfinished_or_quarantined_is_never_pruned
+            a_finished_notice_with_withheld_records_is_kept_until_it_is_replayed
+            the_oldest_go_first_when_the_inbox_is_too_large
+            a_number_is_not_given_again_after_pruning
+        );
     };
     (@cases $fresh:path, $group:ident, $($case:ident)+) => {
         mod $group {
@@ -86,6 +117,7 @@ pub(crate) use inbox_conformance;
 /// A fresh inbox, and what must live as long as it.
 pub(crate) struct Subject {
     pub(crate) inbox: SharedInbox,
+    pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) clock: ManualClock,
     pub(crate) _keep: Box<dyn Any + Send + Sync>,
 }
@@ -204,6 +236,45 @@ impl Subject {
 
     pub(crate) fn quarantine(&self) -> Finish {
         Finish::Quarantine { class: crate::error::Class::Poison, error: "truncated".to_owned() }
+    }
+
+    /// Claims whatever is claimable and ends it with `finish`; the notices in that order.
+    pub(crate) async fn work_off(&self, finish: Finish) -> Vec<NoticeId> {
+        let mut worked = Vec::new();
+        while let Some(claim) = self.claim().await {
+            self.finish(&claim, finish.clone()).await;
+            worked.push(claim.notice.id);
+        }
+        worked
+    }
+
+    /// Plans whatever is unplanned for route `r` and sink `s`.
+    pub(crate) async fn plan_all(&self) {
+        for notice in self.inbox.unplanned(1000).await.expect("reads") {
+            self.plan(notice.id, vec![target("r", "s")]).await;
+        }
+    }
+
+    pub(crate) async fn story(&self, notice: NoticeId) -> Story {
+        self.ledger.story(notice).await.expect("reads").expect("there is such a notice")
+    }
+
+    pub(crate) async fn state(&self, notice: NoticeId) -> NoticeState {
+        self.story(notice).await.state
+    }
+
+    /// Replays everything that is selected; how many notices that was.
+    pub(crate) async fn replay(&self, selector: Selector, to: &[&str]) -> (RunId, u64) {
+        let to = to.iter().map(RouteName::new).collect();
+        let mut replay = self.ledger.replay_start(selector, to).await.expect("starts");
+        let mut sent = 0;
+        loop {
+            let step = self.ledger.replay_more(&mut replay, 3).await.expect("replays");
+            sent += step.sent;
+            if step.finished {
+                return (replay.run, sent);
+            }
+        }
     }
 
     pub(crate) fn shared(&self) -> Arc<dyn Inbox> {

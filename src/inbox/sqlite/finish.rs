@@ -207,6 +207,11 @@ pub(super) fn end_attempt(connection: &Connection, key: ClaimKey, now: UnixMs, e
     Ok(())
 }
 
+/// The hour that a moment lies in, counted since 1970 UTC.
+pub(super) fn hour(at: UnixMs) -> i64 {
+    at.0.div_euclid(HOUR_MS)
+}
+
 /// Adds a delivery that is done to its hour.
 fn tally(connection: &Connection, key: ClaimKey, now: UnixMs) -> Result<(), Fault> {
     connection
@@ -219,6 +224,6 @@ fn tally(connection: &Connection, key: ClaimKey, now: UnixMs) -> Result<(), Faul
              parked = parked + excluded.parked, quarantined = quarantined + excluded.quarantined, \
              bytes = bytes + excluded.bytes",
         )?
-        .execute(params![key.delivery.0, now.0.div_euclid(HOUR_MS)])?;
+        .execute(params![key.delivery.0, hour(now)])?;
     Ok(())
 }

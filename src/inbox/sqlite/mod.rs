@@ -21,6 +21,7 @@
 //! Several processes may use one file: SQLite's lock lets one write at a time, and each looks once a second whether
 //! another has committed while somebody waits for a change.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,13 +34,20 @@ use crate::notice::{HeardNotice, Notice, NoticeId};
 use crate::record::BadRecord;
 
 mod claim;
+mod daemons;
 mod fault;
 mod finish;
+mod ledger;
 mod plan;
+mod prune;
 mod readers;
+mod replay;
 mod rows;
 mod schema;
+mod select;
 mod store;
+mod story;
+mod summary;
 mod writer;
 
 #[cfg(test)]
@@ -57,6 +65,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct SqliteInbox {
     writer: Writer,
     readers: Readers,
+    path: PathBuf,
     clock: Arc<dyn Clock>,
     notices_max: usize,
     /// The last change that [`Inbox::changed`] has told of.
@@ -75,6 +84,7 @@ impl SqliteInbox {
         Ok(Self {
             writer: Writer::start(connection, settings.path.clone())?,
             readers: Readers::new(settings.path.clone()),
+            path: settings.path.clone(),
             clock,
             notices_max: settings.commit_notices_max.max(1),
             told: AtomicU64::new(0),

@@ -90,13 +90,14 @@ pub(super) fn settle_state(
 ) -> Result<(), Fault> {
     let mut select = connection.prepare_cached(
         "SELECT count(*), count(*) FILTER (WHERE d.state IN ('ready', 'claimed')), \
+                coalesce(sum(d.parked + d.quarantined), 0), \
                 (SELECT q.error || ' (' || l.route || ' to ' || l.sink || ')' FROM deliveries q \
                  JOIN lanes l ON l.id = q.lane WHERE q.notice = ?1 AND q.state = 'quarantined' \
                  AND q.replaced_by IS NULL ORDER BY q.id DESC LIMIT 1) \
          FROM deliveries d WHERE d.notice = ?1 AND d.replaced_by IS NULL",
     )?;
-    let (all, unfinished, quarantined): (i64, i64, Option<String>) =
-        select.query_row([notice.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let (all, unfinished, withheld, quarantined): (i64, i64, i64, Option<String>) =
+        select.query_row([notice.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
     let (state, reason, ended) = match (all, unfinished, &quarantined) {
         (0, ..) => ("skipped", Some(bounded(reason_without)), Some(now.0)),
         (_, 1.., _) => ("open", None, None),
@@ -104,8 +105,8 @@ pub(super) fn settle_state(
         (..) => ("finished", None, Some(now.0)),
     };
     connection
-        .prepare_cached("UPDATE notices SET state = ?2, reason = ?3, ended = ?4 WHERE id = ?1")?
-        .execute(params![notice.0, state, reason, ended])?;
+        .prepare_cached("UPDATE notices SET state = ?2, reason = ?3, ended = ?4, withheld = ?5 WHERE id = ?1")?
+        .execute(params![notice.0, state, reason, ended, withheld])?;
     Ok(())
 }
 

@@ -82,3 +82,23 @@ pub(super) fn progress(row: &Row<'_>, at: usize) -> Result<Progress, rusqlite::E
         bytes: number(6)?,
     })
 }
+
+/// A word of a fixed set, as `parse` reads it.
+pub(super) fn word<T>(row: &Row<'_>, column: usize, parse: impl Fn(&str) -> Option<T>) -> Result<T, Fault> {
+    maybe_word(row, column, parse)?.ok_or_else(|| Fault::Strange("a state is missing".to_owned()))
+}
+
+/// As [`word`], where there may be none.
+pub(super) fn maybe_word<T>(
+    row: &Row<'_>,
+    column: usize,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Fault> {
+    match row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)? {
+        None => Ok(None),
+        Some(text) => match parse(text) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Fault::Strange(format!("it holds the unknown word {text:?}"))),
+        },
+    }
+}

@@ -20,7 +20,8 @@ async fn fresh() -> Subject {
     let folder = tempfile::tempdir().unwrap();
     let clock = ManualClock::new(START);
     let inbox = SqliteInbox::open(&settings(folder.path()), Arc::new(clock.clone())).unwrap();
-    Subject { inbox: Arc::new(inbox), clock, _keep: Box::new(folder) }
+    let inbox = Arc::new(inbox);
+    Subject { inbox: inbox.clone(), ledger: inbox, clock, _keep: Box::new(folder) }
 }
 
 fn open(folder: &Path) -> Result<SqliteInbox, InboxError> {

@@ -24,6 +24,8 @@ CREATE TABLE notices (
     -- How often it arrived, and when last.
     seen_count INTEGER NOT NULL DEFAULT 1 CHECK (seen_count >= 1),
     last_seen INTEGER NOT NULL,
+    -- Parked and quarantined records of the deliveries that count; more than 0 keeps it from being pruned.
+    withheld INTEGER NOT NULL DEFAULT 0 CHECK (withheld >= 0),
     -- The source's own count of earlier deliveries.
     delivery_count INTEGER NOT NULL CHECK (delivery_count >= 0),
     blob_type TEXT NOT NULL,
@@ -41,7 +43,7 @@ CREATE TABLE notices (
 
 CREATE INDEX notices_unfinished ON notices (state, id)
     WHERE state = 'heard' OR state = 'open' OR state = 'quarantined';
-CREATE INDEX notices_ended ON notices (state, ended)
+CREATE INDEX notices_ended ON notices (withheld, ended, state)
     WHERE state = 'finished' OR state = 'skipped';
 
 -- The files of one blob type on one route to one sink. The blob type is in lower case here.
@@ -165,18 +167,19 @@ CREATE TABLE tallies (
 
 -- The daemons that use this inbox (`listen` and `work` may be two), and how their parts are.
 CREATE TABLE daemons (
-    pid INTEGER PRIMARY KEY,
+    instance TEXT PRIMARY KEY,
     mode TEXT NOT NULL,
+    pid INTEGER NOT NULL,
     version TEXT NOT NULL,
     started INTEGER NOT NULL,
     heartbeat INTEGER NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE components (
-    pid INTEGER NOT NULL REFERENCES daemons (pid) ON DELETE CASCADE,
+    instance TEXT NOT NULL REFERENCES daemons (instance) ON DELETE CASCADE,
     name TEXT NOT NULL,
     condition TEXT NOT NULL CHECK (condition IN ('good', 'starting', 'degraded')),
-    text TEXT NOT NULL,
+    note TEXT NOT NULL,
     since INTEGER NOT NULL,
-    PRIMARY KEY (pid, name)
+    PRIMARY KEY (instance, name)
 ) STRICT, WITHOUT ROWID;

@@ -1,0 +1,61 @@
+//! The people's side of the inbox: what was heard, what became of it, and doing it again. Nothing here stands in the
+//! way of the daemon: readers block no writer, and what writes does so in bounded steps.
+
+use async_trait::async_trait;
+
+use super::{DeliveryId, InboxError};
+use crate::notice::{NoticeId, RouteName};
+use crate::record::BadRecord;
+
+mod replay;
+mod selector;
+mod stamp;
+mod story;
+mod summary;
+mod words;
+
+pub use replay::{Pruned, Replay, ReplayPlan, ReplayStep, Retention};
+pub use selector::Selector;
+pub use story::{Attempt, DeliveryStory, Hold, NoticeLine, Story};
+pub use summary::{
+    ALIVE_FOR, DaemonReport, DaemonSummary, Done, NoticeCounts, REPORT_EVERY, RouteSummary, Summary, Waiting,
+};
+pub use words::{AttemptOutcome, DeliveryState, HeardAs, NoticeState};
+
+/// How the inbox is looked at, replayed and kept small.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// The selected notices, newest first.
+    async fn notices(&self, selector: Selector) -> Result<Vec<NoticeLine>, InboxError>;
+
+    /// Everything about one notice; `None` if there is no such notice (any more).
+    async fn story(&self, notice: NoticeId) -> Result<Option<Story>, InboxError>;
+
+    /// The records of a delivery that were set aside, from number `from` on, with their bytes.
+    async fn bad_records(&self, delivery: DeliveryId, from: u64, limit: usize) -> Result<Vec<BadRecord>, InboxError>;
+
+    /// How the whole inbox is.
+    async fn summary(&self) -> Result<Summary, InboxError>;
+
+    /// What a replay of the selected notices would do. Changes nothing.
+    async fn replay_plan(&self, selector: Selector) -> Result<ReplayPlan, InboxError>;
+
+    /// Begins a replay under a run of its own, which goes to the routes `to`, or to all if that is empty. Its notices
+    /// are sent by [`Ledger::replay_more`].
+    async fn replay_start(&self, selector: Selector, to: Vec<RouteName>) -> Result<Replay, InboxError>;
+
+    /// Sends up to `notices_max` further notices of a replay back to `heard`, oldest first, so that the routes are
+    /// planned anew by the configuration in force. Deliveries that they had before keep their history and do not count
+    /// for the notice's state any more. A replay of some routes leaves the deliveries of the others as they are.
+    async fn replay_more(&self, replay: &mut Replay, notices_max: usize) -> Result<ReplayStep, InboxError>;
+
+    /// Removes finished and skipped notices that are older than the policy says, and then the oldest ones while the
+    /// inbox is larger than it says; gives room back to the file system. In bounded steps, each a commit of its own.
+    async fn prune(&self, policy: Retention) -> Result<Pruned, InboxError>;
+
+    /// Writes down that a daemon is alive, and how its parts are.
+    async fn report(&self, report: DaemonReport) -> Result<(), InboxError>;
+
+    /// Takes down what [`Ledger::report`] wrote, as the daemon ends.
+    async fn leave(&self, instance: String) -> Result<(), InboxError>;
+}

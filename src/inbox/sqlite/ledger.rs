@@ -1,0 +1,86 @@
+//! The people's side of the contract: which query or job answers it.
+
+use async_trait::async_trait;
+
+use super::writer::{DURABLE, Nature};
+use super::{SqliteInbox, daemons, prune, replay, select, story, summary};
+use crate::inbox::ledger::{
+    DaemonReport, Ledger, NoticeLine, Pruned, Replay, ReplayPlan, ReplayStep, Retention, Selector, Story, Summary,
+};
+use crate::inbox::{DeliveryId, InboxError};
+use crate::notice::{NoticeId, RouteName};
+use crate::record::BadRecord;
+
+/// What is written often and lost without harm.
+const FLEETING: Nature = Nature { durable: false, skip_if_abandoned: false };
+
+#[async_trait]
+impl Ledger for SqliteInbox {
+    async fn notices(&self, selector: Selector) -> Result<Vec<NoticeLine>, InboxError> {
+        self.readers.run(move |connection| select::notices(connection, &selector)).await
+    }
+
+    async fn story(&self, notice: NoticeId) -> Result<Option<Story>, InboxError> {
+        self.readers.run(move |connection| story::story(connection, notice)).await
+    }
+
+    async fn bad_records(&self, delivery: DeliveryId, from: u64, limit: usize) -> Result<Vec<BadRecord>, InboxError> {
+        self.readers.run(move |connection| story::bad_records(connection, delivery, from, limit)).await
+    }
+
+    async fn summary(&self) -> Result<Summary, InboxError> {
+        let (now, path) = (self.clock.now(), self.path.clone());
+        self.readers.run(move |connection| summary::summary(connection, &path, now)).await
+    }
+
+    async fn replay_plan(&self, selector: Selector) -> Result<ReplayPlan, InboxError> {
+        self.readers.run(move |connection| replay::plan(connection, &selector)).await
+    }
+
+    async fn replay_start(&self, selector: Selector, to: Vec<RouteName>) -> Result<Replay, InboxError> {
+        let now = self.clock.now();
+        self.writer.run(DURABLE, move |connection| replay::start(connection, selector, &to, now)).await
+    }
+
+    async fn replay_more(&self, replay: &mut Replay, notices_max: usize) -> Result<ReplayStep, InboxError> {
+        let from = replay.clone();
+        let notices = self.readers.run(move |connection| replay::next(connection, &from, notices_max)).await?;
+        let Some(last) = notices.last().copied() else {
+            return Ok(ReplayStep { sent: 0, finished: true });
+        };
+        let run = replay.run;
+        let sent = self.writer.run(DURABLE, move |connection| replay::send(connection, run, &notices)).await?;
+        replay.after = last;
+        replay.sent += sent;
+        Ok(ReplayStep { sent: sent as u64, finished: false })
+    }
+
+    async fn prune(&self, policy: Retention) -> Result<Pruned, InboxError> {
+        let now = self.clock.now();
+        let mut pruned = Pruned::default();
+        loop {
+            let step = self.writer.run(DURABLE, move |connection| prune::notices(connection, policy, now)).await?;
+            pruned.notices += step.notices;
+            pruned.still_too_large = step.too_large;
+            if step.is_last {
+                break;
+            }
+        }
+        loop {
+            let step = self.writer.run(DURABLE, prune::shrink).await?;
+            pruned.bytes += step.bytes;
+            if step.is_last {
+                return Ok(pruned);
+            }
+        }
+    }
+
+    async fn report(&self, report: DaemonReport) -> Result<(), InboxError> {
+        let now = self.clock.now();
+        self.writer.run(FLEETING, move |connection| daemons::report(connection, &report, now)).await
+    }
+
+    async fn leave(&self, instance: String) -> Result<(), InboxError> {
+        self.writer.run(FLEETING, move |connection| daemons::leave(connection, &instance)).await
+    }
+}
