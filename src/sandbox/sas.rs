@@ -108,9 +108,17 @@ pub fn verify(token: &str, keys: &[SasKey], now: UnixMs) -> Result<Grant, SasErr
     let key_name = decode(field("skn").ok_or(SasError::Malformed)?)?;
     let signature = decode(field("sig").ok_or(SasError::Malformed)?)?;
     let signature = STANDARD.decode(signature.as_bytes()).map_err(|_| SasError::Malformed)?;
-    let key = keys.iter().find(|key| key.name == key_name).ok_or(SasError::UnknownKey)?;
-    hmac::verify(&hmac_key(&key.key), format!("{resource}\n{expires_s}").as_bytes(), &signature)
-        .map_err(|_| SasError::Signature)?;
+    // A policy has a primary and a secondary key under one name, so that one can be replaced while the other is used.
+    let signed = format!("{resource}\n{expires_s}");
+    let mut verdicts = keys
+        .iter()
+        .filter(|key| key.name == key_name)
+        .map(|key| hmac::verify(&hmac_key(&key.key), signed.as_bytes(), &signature))
+        .peekable();
+    verdicts.peek().ok_or(SasError::UnknownKey)?;
+    if !verdicts.any(|verdict| verdict.is_ok()) {
+        return Err(SasError::Signature);
+    }
     let expires = UnixMs(expires_s.parse::<i64>().map_err(|_| SasError::Malformed)?.saturating_mul(1000));
     if expires <= now {
         return Err(SasError::Expired);
