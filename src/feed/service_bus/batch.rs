@@ -50,16 +50,17 @@ impl Heard {
     /// Stores the batch in one commit.
     pub(super) async fn store(self, inbox: &dyn Inbox) -> Result<Stored, NotStored> {
         let Self { notices, deliveries, .. } = self;
-        if notices.is_empty() {
+        let Some(first) = notices.first() else {
             return Ok(Stored(Vec::new()));
-        }
+        };
+        let first = Box::new(first.clone());
         match inbox.store(notices).await {
             Ok(receipts) => {
                 // A receipt that is paired with the wrong message would settle one that is not stored.
                 assert_eq!(receipts.len(), deliveries.len(), "an inbox gives one receipt for each notice");
                 Ok(Stored(deliveries.into_iter().zip(receipts).collect()))
             }
-            Err(error) => Err(NotStored { error, deliveries }),
+            Err(error) => Err(NotStored { error, first, deliveries }),
         }
     }
 
@@ -73,6 +74,8 @@ impl Heard {
 pub(super) struct NotStored {
     /// Why.
     pub(super) error: InboxError,
+    /// One of them, to try the inbox with.
+    pub(super) first: Box<HeardNotice>,
     deliveries: Vec<DeliveryInfo>,
 }
 

@@ -14,6 +14,7 @@ use fe2o3_amqp_types::primitives::Symbol;
 use crate::access::AccessError;
 use crate::error::{Class, Classify};
 use crate::inbox::InboxError;
+use crate::notice::HeardNotice;
 use crate::secret::redact;
 
 /// A busy Service Bus refuses whoever comes back sooner than this (the SDKs of Microsoft wait 4 s as well).
@@ -74,8 +75,13 @@ pub(super) enum Fault {
     #[error("the vendor named another place to listen")]
     Moved,
     /// The inbox cannot store.
-    #[error("{0}")]
-    Inbox(#[from] InboxError),
+    #[error("{error}")]
+    Inbox {
+        /// Why.
+        error: InboxError,
+        /// A notice that could not be stored, to try the inbox with.
+        notice: Box<HeardNotice>,
+    },
     /// The feed is to stop.
     #[error("stopped")]
     Stopped,
@@ -104,7 +110,7 @@ impl Fault {
             Self::Refused { .. } => "compare this machine's clock with a time server; if it is right, the token was rotated: try again",
             Self::NotFound(_) => "check with the vendor that the integration and its subscription exist",
             Self::Busy(_) => "wait; if it stays so, ask the vendor",
-            Self::Inbox(_) => "see the inbox",
+            Self::Inbox { .. } => "see the inbox",
             _ => "check that the firewall lets this machine out on port 5671, or set `transport = \"web-socket\"` to use port 443",
         }
         .to_owned()
@@ -117,7 +123,7 @@ impl Fault {
             Self::Refused { .. } => Class::Unauthorized,
             Self::Busy(_) => Class::Throttled,
             Self::NotAllowed(_) => Class::Permanent,
-            Self::Inbox(error) => error.class(),
+            Self::Inbox { error, .. } => error.class(),
             _ => Class::Transient,
         }
     }

@@ -46,6 +46,8 @@ pub(super) struct Hearing<'a> {
     generation: u64,
     /// Messages that may be unsettled or asked for at a time: no more than one commit takes.
     window: usize,
+    /// What the window grows to, doubling with each commit.
+    window_max: usize,
     heard: Heard,
     /// The commit in flight, and since when.
     work: Option<(Work, Instant)>,
@@ -62,8 +64,12 @@ impl<'a> Hearing<'a> {
         counters: &'a Counters,
         receiver: Receiver,
         generation: u64,
+        is_inbox_doubtful: bool,
     ) -> Self {
-        let window = usize::try_from(feed.settings.batch_messages_max.max(1)).unwrap_or(usize::MAX);
+        let window_max = usize::try_from(feed.settings.batch_messages_max.max(1)).unwrap_or(usize::MAX);
+        // After a failure of the inbox one message at a time is risked first: each that has to be given back may
+        // count as a delivery that failed.
+        let window = if is_inbox_doubtful { 1 } else { window_max };
         Self {
             feed,
             inbox,
@@ -71,6 +77,7 @@ impl<'a> Hearing<'a> {
             receiver,
             generation,
             window,
+            window_max,
             heard: Heard::default(),
             work: None,
             committing: 0,
@@ -238,16 +245,19 @@ impl<'a> Hearing<'a> {
     async fn after_commit(&mut self, done: Result<Stored, NotStored>) -> Result<(), Fault> {
         match done {
             Ok(stored) => {
-                self.counters.count_stored(&stored);
+                self.counters.count_stored(stored.len(), stored.duplicates());
                 let count = stored.len();
                 let settled =
                     stored.settle(&self.receiver).await.map_err(|error| Fault::of_settle(&error, self.generation))?;
                 self.counters.count_settled(count);
+                if count > 0 {
+                    self.window = self.window.saturating_mul(2).min(self.window_max);
+                }
                 self.settled.extend(settled);
                 Ok(())
             }
             Err(not_stored) => {
-                let fault = Fault::Inbox(not_stored.error.clone());
+                let fault = Fault::Inbox { error: not_stored.error.clone(), notice: not_stored.first.clone() };
                 if let Err(error) = not_stored.release(&self.receiver).await {
                     tracing::debug!(%error, "could not give messages back; their locks will end by themselves");
                 }
@@ -267,7 +277,7 @@ impl<'a> Hearing<'a> {
     /// given back when the inbox cannot store. Bounded in time. Returns the receiver for the farewell.
     pub(super) async fn wind_down(mut self, fault: &Fault) -> Receiver {
         let deadline = Instant::now() + WIND_DOWN_LIMIT;
-        let can_store = !matches!(fault, Fault::Inbox(_));
+        let can_store = !matches!(fault, Fault::Inbox { .. });
         let farewell = async {
             self.drain().await;
             if let Some((work, _)) = self.work.take() {

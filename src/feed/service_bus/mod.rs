@@ -33,7 +33,7 @@ use crate::access::{TokenSet, TokenSource};
 use crate::feed::Feed;
 use crate::feed::filter::BlobTypeFilter;
 use crate::inbox::SharedInbox;
-use crate::notice::FeedName;
+use crate::notice::{FeedName, HeardNotice};
 use crate::ops::metrics::FeedLabels;
 use crate::ops::{Condition, Context, Heartbeat};
 use crate::probe::Step;
@@ -51,7 +51,6 @@ mod stream;
 mod tokens;
 
 use backoff::Backoff;
-use batch::Stored;
 use fault::Fault;
 use hear::Hearing;
 use link::{Link, step, subscription_path};
@@ -122,10 +121,17 @@ impl ServiceBusFeed {
         inbox: &SharedInbox,
         counters: &Counters,
         heartbeat: &Heartbeat,
-        refused: Option<u64>,
+        after: &After,
         stop: &CancellationToken,
     ) -> (Fault, Duration) {
-        let connecting = alive(heartbeat, self.connect(refused));
+        let connecting = alive(heartbeat, async {
+            if let Some(notice) = &after.not_stored {
+                let stored = inbox.store(vec![(**notice).clone()]).await;
+                let receipts = stored.map_err(|error| Fault::Inbox { error, notice: notice.clone() })?;
+                counters.count_stored(receipts.len(), receipts.iter().filter(|receipt| receipt.is_duplicate()).count());
+            }
+            self.connect(after.refused).await
+        });
         let connected = tokio::select! {
             () = stop.cancelled() => return (Fault::Stopped, Duration::ZERO),
             connected = connecting => connected,
@@ -140,7 +146,7 @@ impl ServiceBusFeed {
         tracing::info!(place, generation = tokens.generation, "connected");
         self.say(Condition::Good { note: format!("connected to {place}") });
 
-        let mut hearing = Hearing::new(self, inbox, counters, receiver, tokens.generation);
+        let mut hearing = Hearing::new(self, inbox, counters, receiver, tokens.generation, after.not_stored.is_some());
         let pulse = link.pulse();
         let consent = tokens::keep(&mut link, cbs, &*self.tokens, &*self.context.clock, tokens);
         let fault = hearing.run(consent, &pulse, heartbeat, stop).await;
@@ -177,8 +183,9 @@ impl ServiceBusFeed {
             self.say(Condition::Good { note: format!("connecting again: {fault}") });
             return;
         }
-        tracing::warn!(%fault, class = %fault.class(), again, "not connected");
-        self.say(Condition::Degraded { reason: format!("not connected: {fault}; {again}") });
+        let state = if matches!(fault, Fault::Inbox { .. }) { "not listening" } else { "not connected" };
+        tracing::warn!(%fault, class = %fault.class(), again, "{state}");
+        self.say(Condition::Degraded { reason: format!("{state}: {fault}; {again}") });
     }
 }
 
@@ -193,21 +200,16 @@ impl Feed for ServiceBusFeed {
             let heartbeat = self.context.heartbeats.register(&self.part(), HEARTBEAT_MAX);
             let counters = Counters::new(self);
             let mut backoff = Backoff::new(self.settings.reconnect, self.settings.reconnect_reset);
-            let mut refused = None;
+            let mut after = After::default();
             self.say(Condition::Starting);
             loop {
-                let (fault, good) = self.hear_once(&inbox, &counters, &heartbeat, refused, &stop).await;
+                let (fault, good) = self.hear_once(&inbox, &counters, &heartbeat, &after, &stop).await;
                 if stop.is_cancelled() {
                     break;
                 }
-                refused = match fault {
-                    Fault::Refused { generation, .. } => Some(generation),
-                    // Newer tokens could not be had; the refused ones are not tried again.
-                    Fault::NoTokens(_) => refused,
-                    _ => None,
-                };
                 let wait = backoff.after(good, fault.wait_min());
                 self.report(&fault, wait);
+                after.learn(fault);
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = alive(&heartbeat, tokio::time::sleep(wait)) => {}
@@ -221,6 +223,28 @@ impl Feed for ServiceBusFeed {
 
     async fn probe(&self) -> Vec<Step> {
         probe::walk(&self.settings, &*self.tokens).await
+    }
+}
+
+/// What the last attempt has taught.
+#[derive(Default)]
+struct After {
+    /// The generation of tokens that was refused; newer ones are asked for before anything else is tried.
+    refused: Option<u64>,
+    /// A notice that the inbox could not store. It is offered again before anything more is heard: its message was
+    /// given back and comes again, and is then found stored.
+    not_stored: Option<Box<HeardNotice>>,
+}
+
+impl After {
+    fn learn(&mut self, fault: Fault) {
+        match fault {
+            Fault::Refused { generation, .. } => *self = Self { refused: Some(generation), not_stored: None },
+            // Newer tokens could not be had; the refused ones are not tried again.
+            Fault::NoTokens(_) => self.not_stored = None,
+            Fault::Inbox { notice, .. } => *self = Self { refused: None, not_stored: Some(notice) },
+            _ => *self = Self::default(),
+        }
     }
 }
 
@@ -265,10 +289,9 @@ impl Counters {
         }
     }
 
-    fn count_stored(&self, stored: &Stored) {
-        let duplicates = stored.duplicates();
+    fn count_stored(&self, count: usize, duplicates: usize) {
         self.duplicates.inc_by(duplicates as u64);
-        self.stored.inc_by((stored.len() - duplicates) as u64);
+        self.stored.inc_by((count - duplicates) as u64);
     }
 
     fn count_settled(&self, count: usize) {
