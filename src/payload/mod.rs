@@ -1,10 +1,39 @@
 //! Payloads: fetch the content behind a notice, undo its compression, split it into records.
 //!
+//! What always holds:
+//!
+//! 1. Memory does not depend on the size of a payload, a line or a record: every queue and buffer has a bound, and a slow
+//!    reader slows the network down.
+//! 2. All records of one stream are of one version of the blob, and the same content gives the same batches.
+//! 3. The end of a stream is said only after length, checksum and compression were found whole.
+//! 4. Dropping a stream stops its fetch and its decoder.
+//!
 //! ```text
-//! fetch (async, back-pressure, resumes) ──> bounded channel ──> decoder thread: decompress ─> split ─> batches
+//!     a task                                a thread of its own                               the worker
+//! fetch (resumes) ─ 4 pieces ─> decompress ─> text (marks, UTF-16) ─> split, check ─ 1 batch ─> next()
 //! ```
+//!
+//! A payload that holds several files (an archive) will open as a sequence of such streams; nothing here but
+//! [`PayloadOpener`] knows that there is one.
+
+mod buffers;
+mod decode;
+mod error;
+mod fetch;
+mod form;
+mod opener;
+mod split;
+mod stream;
+
+pub use decode::encoding::Encoding;
+pub use error::PayloadError;
+pub use form::Form;
+pub use opener::{ByteStream, PayloadOpener, RecordStream};
+pub use stream::{PayloadStream, Summary};
 
 use std::time::Duration;
+
+use crate::notice::Notice;
 
 /// Bounds of what a payload may be. Each, when met, is a named outcome: the record or the notice is quarantined.
 #[derive(Clone, Debug)]
@@ -60,5 +89,13 @@ impl Default for FetchSettings {
             resumes_max: 10,
             ca_file: None,
         }
+    }
+}
+
+/// How errors and logs name a notice's payload: its address without query and fragment.
+fn object_of(notice: &Notice) -> String {
+    match &notice.metadata.uri {
+        Some(uri) => crate::secret::redact(uri.split(['?', '#']).next().unwrap_or_default()),
+        None => format!("the body of notice {}", notice.id),
     }
 }

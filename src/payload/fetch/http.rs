@@ -1,0 +1,256 @@
+//! The GET behind a fetch, and what is done about each answer.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use reqwest::StatusCode;
+use reqwest::header::{IF_MATCH, RANGE};
+use tokio::sync::mpsc;
+use url::Url;
+
+use super::validators::{self, Version};
+use super::{End, Fetcher, Piece, send_pieces};
+use crate::error::chain;
+use crate::payload::PayloadError;
+use crate::secret::redact;
+
+/// The first wait before a broken body is asked for again; it doubles up to [`PAUSE_MAX`]. Shorter hammers a store that
+/// is restarting, longer idles a worker after a mere reset.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest such wait; also the longest `Retry-After` that is waited out in the middle of a body.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// How many fresh tokens in a row may be refused. The first refusal is a rotated token; a second may be a token set
+/// that was fetched while the vendor rotated; a third is about the blob.
+const REFUSALS_MAX: u32 = 2;
+
+/// What became of one request.
+enum Outcome {
+    /// The whole content was sent.
+    Complete,
+    /// The reader has gone.
+    Abandoned,
+    /// The body or the connection broke; asking again from where it broke may help.
+    Broken { reason: String, wait: Option<Duration> },
+    /// The token of this generation was refused.
+    Refused { status: u16, generation: Option<u64> },
+}
+
+/// How far a fetch has come.
+struct Position<'a> {
+    object: &'a str,
+    /// Bytes sent to the reader.
+    offset: u64,
+    /// The version that the bytes are of; none before the first answer.
+    version: Option<Version>,
+}
+
+impl Position<'_> {
+    fn changed(&self) -> PayloadError {
+        PayloadError::Changed { object: self.object.to_owned() }
+    }
+
+    fn broken(&self, reason: impl Into<String>) -> PayloadError {
+        PayloadError::Broken { object: self.object.to_owned(), reason: redact(&reason.into()) }
+    }
+
+    fn length(&self) -> Option<u64> {
+        self.version.as_ref().and_then(|version| version.length)
+    }
+}
+
+/// Fetches `uri` and sends its bytes. `Ok(None)` when the reader has gone.
+pub(super) async fn fetch(
+    fetcher: &Fetcher,
+    uri: Option<&str>,
+    object: &str,
+    sender: &mpsc::Sender<Result<Piece, PayloadError>>,
+) -> Result<Option<End>, PayloadError> {
+    let forbidden = |reason: String| PayloadError::Forbidden { object: object.to_owned(), reason: redact(&reason) };
+    let uri = uri.ok_or_else(|| forbidden("the notice has neither a uri nor a body".to_owned()))?;
+    let uri = Url::parse(uri).map_err(|e| forbidden(format!("its uri is not an address: {e}")))?;
+    if !crate::net::is_allowed(&uri) {
+        return Err(forbidden(format!(
+            "its uri begins with {}://; only https is fetched, or http from this machine",
+            uri.scheme()
+        )));
+    }
+    let mut position = Position { object, offset: 0, version: None };
+    let mut resumes = 0;
+    let mut refusals = 0;
+    loop {
+        let offset_before = position.offset;
+        let outcome = request(fetcher, &uri, &mut position, sender).await?;
+        if position.offset > offset_before {
+            refusals = 0;
+        }
+        match outcome {
+            Outcome::Complete => {
+                return Ok(Some(End { md5: position.version.and_then(|version| version.md5) }));
+            }
+            Outcome::Abandoned => return Ok(None),
+            Outcome::Refused { status, generation } => {
+                let refused = PayloadError::Refused { object: object.to_owned(), status };
+                let (Some(tokens), Some(generation)) = (&fetcher.tokens, generation) else {
+                    return Err(refused);
+                };
+                refusals += 1;
+                if refusals > REFUSALS_MAX {
+                    return Err(refused);
+                }
+                tracing::info!(object, status, generation, "the blob store refused the token; asking for a fresh one");
+                tokens
+                    .refused(generation)
+                    .await
+                    .map_err(|source| PayloadError::Access { object: object.to_owned(), source })?;
+            }
+            Outcome::Broken { reason, wait } => {
+                resumes += 1;
+                if resumes > fetcher.settings.resumes_max {
+                    return Err(position.broken(format!("{reason}, after {} resumes", resumes - 1)));
+                }
+                if position.offset > 0 && position.version.as_ref().is_none_or(|version| version.etag.is_none()) {
+                    return Err(position.broken(format!(
+                        "{reason}, after {} bytes, and the store gives no strong ETag to resume under",
+                        position.offset
+                    )));
+                }
+                let pause = wait.unwrap_or_else(|| pause(resumes)).min(PAUSE_MAX);
+                tracing::debug!(object, offset = position.offset, reason, "resuming the payload");
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// The wait before resume number `resumes`: doubled each time, with jitter so that workers do not come back together.
+fn pause(resumes: u32) -> Duration {
+    let doubled = PAUSE_FIRST.saturating_mul(1 << resumes.saturating_sub(1).min(10)).min(PAUSE_MAX);
+    doubled.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+/// One request from the position onwards.
+async fn request(
+    fetcher: &Fetcher,
+    uri: &Url,
+    position: &mut Position<'_>,
+    sender: &mpsc::Sender<Result<Piece, PayloadError>>,
+) -> Result<Outcome, PayloadError> {
+    let (url, generation) = authorized(fetcher, uri, position.object).await?;
+    let mut request = fetcher.client.get(url);
+    if position.offset > 0 {
+        request = request.header(RANGE, format!("bytes={}-", position.offset));
+        if let Some(etag) = position.version.as_ref().and_then(|version| version.etag.as_deref()) {
+            request = request.header(IF_MATCH, etag);
+        }
+    }
+    let response = match request.send().await {
+        Ok(response) => response,
+        Err(error) => return Ok(Outcome::Broken { reason: said(error), wait: None }),
+    };
+    let status = response.status();
+    let headers = response.headers();
+    match status {
+        StatusCode::OK if position.offset == 0 => position.version = Some(Version::of(headers)),
+        StatusCode::PARTIAL_CONTENT if position.offset > 0 => {
+            let version = position.version.as_ref();
+            let is_same = version.is_some_and(|version| version.matches(headers));
+            let continues = validators::content_range(headers).is_some_and(|(first, length)| {
+                first == position.offset
+                    && (length.is_none() || length == position.length() || position.length().is_none())
+            });
+            if !is_same || !continues {
+                return Err(position.changed());
+            }
+        }
+        // A store that does not know ranges sends everything again: what was sent is skipped, if it is the same.
+        StatusCode::OK => {
+            if !position.version.as_ref().is_some_and(|version| version.matches(headers)) {
+                return Err(position.changed());
+            }
+            let skip = position.offset;
+            return body(response, position, skip, sender).await;
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            return Ok(Outcome::Refused { status: status.as_u16(), generation });
+        }
+        _ => return refused_otherwise(&response, position),
+    }
+    body(response, position, 0, sender).await
+}
+
+/// The address with the token in force, and the token's generation; the address as it is where there are no tokens.
+async fn authorized(fetcher: &Fetcher, uri: &Url, object: &str) -> Result<(Url, Option<u64>), PayloadError> {
+    let Some(tokens) = &fetcher.tokens else {
+        return Ok((uri.clone(), None));
+    };
+    let set = tokens.current().await.map_err(|source| PayloadError::Access { object: object.to_owned(), source })?;
+    let access = set.for_blob(uri).map_err(|source| PayloadError::Access { object: object.to_owned(), source })?;
+    Ok((access.url_for(uri), Some(set.generation)))
+}
+
+/// Sends a body on, less its first `skip` bytes.
+async fn body(
+    response: reqwest::Response,
+    position: &mut Position<'_>,
+    mut skip: u64,
+    sender: &mpsc::Sender<Result<Piece, PayloadError>>,
+) -> Result<Outcome, PayloadError> {
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let mut chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => return Ok(Outcome::Broken { reason: said(error), wait: None }),
+        };
+        let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
+        skip -= skipped as u64;
+        let chunk = chunk.split_off(skipped);
+        if position.length().is_some_and(|length| position.offset + chunk.len() as u64 > length) {
+            return Err(position.changed());
+        }
+        position.offset += chunk.len() as u64;
+        if !send_pieces(chunk, sender).await {
+            return Ok(Outcome::Abandoned);
+        }
+    }
+    match position.length() {
+        Some(length) if position.offset < length => Ok(Outcome::Broken {
+            reason: format!("the body ended after {} of {length} bytes", position.offset),
+            wait: None,
+        }),
+        _ => Ok(Outcome::Complete),
+    }
+}
+
+/// Every answer without content but a refused token.
+fn refused_otherwise(response: &reqwest::Response, position: &Position<'_>) -> Result<Outcome, PayloadError> {
+    let status = response.status();
+    let object = position.object.to_owned();
+    // Azure and Azurite name the reason in a header of their own, such as `BlobArchived`.
+    let code = response.headers().get("x-ms-error-code").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let said = format!("HTTP {status} {code}").trim_end().to_owned();
+    let wait = validators::retry_after(response.headers());
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => Err(PayloadError::Missing { object, said }),
+        StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE if position.offset > 0 => {
+            Err(position.changed())
+        }
+        // At the start of a body the worker can do other work meanwhile; in its middle, much would be read again.
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if position.offset == 0 => {
+            Err(PayloadError::Throttled { object, status: status.as_u16(), wait })
+        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Broken { reason: said, wait }),
+        _ if status.is_server_error() => Ok(Outcome::Broken { reason: said, wait }),
+        _ if status.is_redirection() => Err(PayloadError::Forbidden {
+            object,
+            reason: format!("the store answers with a redirect ({said}), and a token must not follow it"),
+        }),
+        _ => Err(PayloadError::Forbidden { object, reason: format!("the store answers {said}") }),
+    }
+}
+
+/// A network error without the address, whose query is a secret.
+fn said(error: reqwest::Error) -> String {
+    redact(&chain(&error.without_url()))
+}

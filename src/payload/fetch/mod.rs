@@ -1,0 +1,123 @@
+//! Fetching: the bytes behind a notice, in order, once each, whatever breaks on the way.
+//!
+//! What always holds:
+//!
+//! 1. All bytes of one fetch belong to one version of the blob: a range is asked for under the first answer's strong
+//!    ETag only, and an answer with another ETag, length or range ends the fetch with [`PayloadError::Changed`].
+//! 2. [`Piece::End`] is sent only when the promised length has arrived; a body that ends early is resumed.
+//! 3. Every request builds its URL anew from the notice's address and the token that is in force; a token is never
+//!    sent to a host and container that the vendor did not name for it, and redirects are not followed.
+//! 4. At most [`PIECES_MAX`] pieces wait to be read: a slow reader slows the network down.
+//!
+//! One plain GET does it all. The store's own client libraries were weighed: they hide the ETag of a resumed range or
+//! the checksum headers, spell some blob names differently (`a//b`, `%`, a trailing `/`), and repeat a request with the
+//! token that was just refused.
+//!
+//! ```text
+//! GET ─200─> pieces ... broken ─> GET range, If-Match ─206─> pieces ... End
+//!  ├─401/403─> tokens.refused(generation) ─> the same again     ├─412 / other ETag ─> Changed
+//!  └─404/410─> Missing      429/503 ─> Throttled                └─5xx, reset, silence ─> back-off, again
+//! ```
+
+mod http;
+mod validators;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{FetchSettings, PayloadError};
+use crate::access::TokenSource;
+use crate::net::{HttpLimits, NetError};
+use crate::notice::Notice;
+
+/// Pieces that wait between the network and the decoder. Fewer starve the decoder whenever the network's task is not
+/// scheduled at once; more only hold memory.
+const PIECES_MAX: usize = 4;
+
+/// A larger piece is cut up, so that what waits is bounded in bytes too.
+const PIECE_BYTES_MAX: usize = 256 << 10;
+
+/// What a fetch yields.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// The next bytes, as they lie in the store.
+    Bytes(Bytes),
+    /// All bytes were sent.
+    End(End),
+}
+
+/// How a fetch ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct End {
+    /// The MD5 that the store holds for the whole blob, if it does; the reader, who has a thread for it, checks it.
+    pub md5: Option<[u8; 16]>,
+}
+
+/// A fetch that is under way. Dropped, it stops at once.
+#[derive(Debug)]
+pub(super) struct Fetching {
+    pub pieces: mpsc::Receiver<Result<Piece, PayloadError>>,
+    pub task: AbortOnDropHandle<()>,
+}
+
+/// Fetches payloads.
+#[derive(Clone)]
+pub(super) struct Fetcher {
+    client: reqwest::Client,
+    settings: FetchSettings,
+    tokens: Option<Arc<dyn TokenSource>>,
+}
+
+impl Fetcher {
+    pub fn new(settings: FetchSettings, tokens: Option<Arc<dyn TokenSource>>) -> Result<Self, NetError> {
+        let limits = HttpLimits { connect: settings.connect_timeout, idle: settings.idle_timeout, total: None };
+        let client = crate::net::http_client(settings.ca_file.as_deref(), limits)?;
+        Ok(Self { client, settings, tokens })
+    }
+
+    /// Starts to fetch the notice's content. Must be called within a tokio runtime.
+    pub fn start(&self, notice: &Notice) -> Fetching {
+        let (sender, pieces) = mpsc::channel(PIECES_MAX);
+        let task = match (&notice.body, &notice.metadata.uri) {
+            (Some(body), _) => tokio::spawn(send_body(body.clone(), sender)),
+            (None, uri) => {
+                let fetcher = self.clone();
+                let uri = uri.clone();
+                let object = super::object_of(notice);
+                tokio::spawn(async move {
+                    let ended = http::fetch(&fetcher, uri.as_deref(), &object, &sender).await;
+                    match ended {
+                        Ok(Some(end)) => drop(sender.send(Ok(Piece::End(end))).await),
+                        Ok(None) => {}
+                        Err(error) => drop(sender.send(Err(error)).await),
+                    }
+                })
+            }
+        };
+        Fetching { pieces, task: AbortOnDropHandle::new(task) }
+    }
+}
+
+async fn send_body(body: Bytes, sender: mpsc::Sender<Result<Piece, PayloadError>>) {
+    if send_pieces(body, &sender).await {
+        // A reader that has gone needs no end.
+        drop(sender.send(Ok(Piece::End(End::default()))).await);
+    }
+}
+
+/// Sends `bytes`, cut up; `false` when the reader has gone.
+async fn send_pieces(mut bytes: Bytes, sender: &mpsc::Sender<Result<Piece, PayloadError>>) -> bool {
+    while !bytes.is_empty() {
+        let piece = bytes.split_to(bytes.len().min(PIECE_BYTES_MAX));
+        if sender.send(Ok(Piece::Bytes(piece))).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! CSV: the first row names the columns, every further row is a record: an object of strings, in the columns' order.
+//!
+//! The rule, in full: names are trimmed; a column without a name is `columnN`, counted from 1; a name that came before gets
+//! `_2`, `_3` and so on. Values are kept as they are, as strings. A row with more or fewer values than there are names
+//! is set aside. The separator is the route's, or whichever of `,` `;` tab and `|` is most frequent in the header.
+
+use std::collections::HashSet;
+use std::io::Read;
+
+use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+
+use super::batches::Batches;
+use super::{Emit, Plan, Stop};
+use crate::payload::decode::text::Text;
+
+const READ_BYTES: usize = 64 << 10;
+
+/// How many values a row may have; a row with more is set aside. Bounds what a row of nothing but separators costs.
+const COLUMNS_MAX: usize = 16 << 10;
+
+/// Room for a row at first; it grows with the rows.
+const VALUES_BYTES_AT_FIRST: usize = 4 << 10;
+const COLUMNS_AT_FIRST: usize = 64;
+
+/// Separators that are looked for; of equally frequent ones the first counts.
+const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// Splits `text` into its rows.
+pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_>) -> Result<u64, Stop> {
+    let mut input = Input { text, piece: vec![0; READ_BYTES], from: 0, to: 0, offset: 0, is_ended: false };
+    // Whole, so that the separator that is found, and whether csv-core sees a second mark, do not depend on how the text
+    // arrives.
+    input.fill_whole()?;
+    input.offset = input.text.mark_bytes();
+    let separator = plan.hints.csv_separator.unwrap_or_else(|| separator_of(input.rest()));
+    let mut rows = Rows {
+        reader: ReaderBuilder::new().delimiter(separator).build(),
+        row: Row {
+            values: vec![0; plan.limits.record_bytes_max.min(VALUES_BYTES_AT_FIRST)],
+            ends: vec![0; COLUMNS_AT_FIRST],
+            ..Row::default()
+        },
+        bytes_max: plan.limits.record_bytes_max,
+        kept_max: plan.limits.bad_record_bytes_kept,
+    };
+    let mut batches = Batches::new(plan, emit);
+    let Some(header) = rows.next(&mut input)? else {
+        return batches.finish(input.offset);
+    };
+    let keys = keys(header).map_err(Stop::Unreadable)?;
+    let mut body = Vec::new();
+    while let Some(row) = rows.next(&mut input)? {
+        match write_object(&keys, row, &mut body) {
+            Ok(()) => batches.push(&body, row.offset)?,
+            Err(reason) => batches.push_bad(reason, &row.start, row.offset)?,
+        }
+    }
+    batches.finish(input.offset)
+}
+
+/// The text, piece by piece.
+struct Input<'a, R> {
+    text: &'a mut Text<R>,
+    piece: Vec<u8>,
+    from: usize,
+    to: usize,
+    /// Where `from` lies in the text.
+    offset: u64,
+    is_ended: bool,
+}
+
+impl<R: Read> Input<'_, R> {
+    fn rest(&self) -> &[u8] {
+        &self.piece[self.from..self.to]
+    }
+
+    fn fill(&mut self) -> Result<(), Stop> {
+        if self.from == self.to && !self.is_ended {
+            self.from = 0;
+            self.to = self.text.read(&mut self.piece)?;
+            self.is_ended = self.to == 0;
+        }
+        Ok(())
+    }
+
+    fn fill_whole(&mut self) -> Result<(), Stop> {
+        while self.to < self.piece.len() {
+            match self.text.read(&mut self.piece[self.to..])? {
+                0 => break,
+                count => self.to += count,
+            }
+            // The reader of text needs room for a whole character.
+            if self.piece.len() - self.to < 4 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.from += bytes;
+        self.offset += bytes as u64;
+    }
+
+    /// Steps over empty lines, so that a row's offset is its own.
+    fn skip_line_ends(&mut self) -> Result<(), Stop> {
+        loop {
+            self.fill()?;
+            let blank = self.rest().iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            self.advance(blank);
+            if blank == 0 || self.is_ended {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// One row.
+#[derive(Default)]
+struct Row {
+    values: Vec<u8>,
+    ends: Vec<usize>,
+    count: usize,
+    offset: u64,
+    /// How the row begins in the file, for when it is set aside.
+    start: Vec<u8>,
+    fault: Option<String>,
+}
+
+impl Row {
+    fn values(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let mut from = 0;
+        self.ends[..self.count].iter().map(move |end| {
+            let value = &self.values[from..*end];
+            from = *end;
+            value
+        })
+    }
+}
+
+struct Rows {
+    reader: Reader,
+    row: Row,
+    bytes_max: usize,
+    kept_max: usize,
+}
+
+impl Rows {
+    fn next<R: Read>(&mut self, input: &mut Input<'_, R>) -> Result<Option<&Row>, Stop> {
+        input.skip_line_ends()?;
+        let row = &mut self.row;
+        row.offset = input.offset;
+        row.start.clear();
+        row.fault = None;
+        row.count = 0;
+        let mut quotes = 0_usize;
+        let mut values_from = 0;
+        loop {
+            input.fill()?;
+            let (result, read, written, ended) =
+                self.reader.read_record(input.rest(), &mut row.values[values_from..], &mut row.ends[row.count..]);
+            let raw = &input.rest()[..read];
+            quotes += raw.iter().filter(|byte| **byte == b'"').count();
+            let room = self.kept_max.saturating_sub(row.start.len()).min(raw.len());
+            row.start.extend_from_slice(&raw[..room]);
+            input.advance(read);
+            if row.fault.is_none() {
+                values_from += written;
+                row.count += ended;
+            }
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull if row.fault.is_none() => {
+                    if row.values.len() >= self.bytes_max {
+                        row.fault = Some(format!("it is longer than {} bytes", self.bytes_max));
+                    } else {
+                        row.values.resize((row.values.len() * 2).min(self.bytes_max), 0);
+                    }
+                }
+                ReadRecordResult::OutputEndsFull if row.fault.is_none() => {
+                    if row.ends.len() >= COLUMNS_MAX {
+                        row.fault = Some(format!("it has more than {COLUMNS_MAX} columns"));
+                    } else {
+                        row.ends.resize(row.ends.len() * 2, 0);
+                    }
+                }
+                // The rest of a row that is set aside anyway goes over what was kept of it.
+                ReadRecordResult::OutputFull => values_from = 0,
+                ReadRecordResult::OutputEndsFull => row.count = 0,
+                ReadRecordResult::Record => {
+                    if input.is_ended && quotes % 2 == 1 && row.fault.is_none() {
+                        row.fault = Some("its quotation mark is not closed before the end of the file".to_owned());
+                    }
+                    while row.start.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
+                        row.start.pop();
+                    }
+                    return Ok(Some(row));
+                }
+                ReadRecordResult::End => return Ok(None),
+            }
+        }
+    }
+}
+
+/// The most frequent separator of the header line, outside of quotation marks.
+fn separator_of(start: &[u8]) -> u8 {
+    let mut counts = [0_usize; SEPARATORS.len()];
+    let mut is_quoted = false;
+    for byte in start {
+        match byte {
+            b'"' => is_quoted = !is_quoted,
+            b'\r' | b'\n' if !is_quoted && counts != [0; SEPARATORS.len()] => break,
+            _ if is_quoted => {}
+            _ => {
+                if let Some(at) = SEPARATORS.iter().position(|separator| separator == byte) {
+                    counts[at] += 1;
+                }
+            }
+        }
+    }
+    let most = counts.iter().copied().max().unwrap_or_default();
+    let at = counts.iter().position(|count| *count == most).unwrap_or_default();
+    SEPARATORS[at]
+}
+
+/// The columns' names, each as a JSON string with its colon.
+fn keys(header: &Row) -> Result<Vec<Vec<u8>>, String> {
+    if let Some(fault) = &header.fault {
+        return Err(format!("its header line cannot be used: {fault}"));
+    }
+    let mut taken = HashSet::new();
+    let mut keys = Vec::with_capacity(header.count);
+    for (at, name) in header.values().enumerate() {
+        let name = std::str::from_utf8(name).map_err(|_| "its header line is not UTF-8".to_owned())?.trim();
+        let name = if name.is_empty() { format!("column{}", at + 1) } else { name.to_owned() };
+        let mut unique = name.clone();
+        let mut again = 1;
+        while !taken.insert(unique.clone()) {
+            again += 1;
+            unique = format!("{name}_{again}");
+        }
+        let mut key = Vec::new();
+        write_string(&unique, &mut key);
+        key.push(b':');
+        keys.push(key);
+    }
+    Ok(keys)
+}
+
+fn write_object(keys: &[Vec<u8>], row: &Row, body: &mut Vec<u8>) -> Result<(), String> {
+    if let Some(fault) = &row.fault {
+        return Err(fault.clone());
+    }
+    if row.count != keys.len() {
+        return Err(format!("it has {} values, and the header names {} columns", row.count, keys.len()));
+    }
+    body.clear();
+    body.push(b'{');
+    for (at, (key, value)) in keys.iter().zip(row.values()).enumerate() {
+        let value = std::str::from_utf8(value).map_err(|_| format!("its value number {} is not UTF-8", at + 1))?;
+        if at > 0 {
+            body.push(b',');
+        }
+        body.extend_from_slice(key);
+        write_string(value, body);
+    }
+    body.push(b'}');
+    Ok(())
+}
+
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, text).expect("a string can always be written to memory");
+}
