@@ -7,10 +7,11 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::blob::BlobStore;
+use super::broker::Broker;
 use super::entra::token::TokenIssuer;
 use super::serve::lock;
 use super::settings::SandboxSettings;
-use super::tenant::{ServiceBusGrant, TenantFault};
+use super::tenant::TenantFault;
 use crate::clock::UnixMs;
 
 /// What happened so far on the side of access and blobs.
@@ -41,21 +42,21 @@ pub(super) struct Core {
     pub(super) settings: SandboxSettings,
     pub(super) tokens: TokenIssuer,
     pub(super) blobs: BlobStore,
-    /// The address of the blob store with its account, without a trailing slash.
-    pub(super) blob_base: String,
-    pub(super) service_bus: Mutex<ServiceBusGrant>,
+    /// The address, with its account, of the blob store that TenantService hands out; no trailing slash.
+    pub(super) blob_base: Mutex<String>,
+    pub(super) broker: Broker,
     pub(super) tenant_faults: Mutex<Vec<TenantFault>>,
     certificates: Mutex<Vec<(String, CertificateDer<'static>)>>,
     state: watch::Sender<VendorState>,
 }
 
 impl Core {
-    pub(super) fn new(settings: SandboxSettings, blob_base: String, service_bus: ServiceBusGrant) -> Arc<Self> {
+    pub(super) fn new(settings: SandboxSettings, blob_base: String, broker: Broker) -> Arc<Self> {
         Arc::new(Self {
             tokens: TokenIssuer::new(),
             blobs: BlobStore::new(&settings.account, settings.blob_tls),
-            blob_base,
-            service_bus: Mutex::new(service_bus),
+            blob_base: Mutex::new(blob_base),
+            broker,
             tenant_faults: Mutex::default(),
             certificates: Mutex::default(),
             state: watch::Sender::default(),

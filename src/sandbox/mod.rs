@@ -14,6 +14,7 @@
 //!  a person, a test, the demo ──> control API ──> Sandbox (the handle) ────┘ publish, rotate, expire, faults
 //! ```
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +25,13 @@ use url::Url;
 
 mod blob;
 pub mod broker;
+pub mod control;
+#[cfg(test)]
+mod control_tests;
 mod core;
 mod entra;
 mod pki;
+mod publish;
 pub mod sample;
 pub mod sas;
 mod serve;
@@ -34,19 +39,23 @@ mod settings;
 mod tenant;
 #[cfg(test)]
 mod vendor_tests;
+mod verbs;
 
+pub use blob::BlobInfo;
 pub use blob::content::Content;
 pub use blob::fault::{BlobFault, FaultKind};
 pub use blob::sas::{AccountKey, ContainerGrant, container_sas};
 pub use core::VendorState;
+pub use publish::{FileSource, PublishRequest, Published};
 pub use settings::SandboxSettings;
 pub use tenant::TenantFault;
+pub use verbs::SandboxState;
 
 use crate::access::{IdentitySettings, TenantServiceSettings};
 use crate::clock::{Clock as _, SystemClock};
+use broker::{Broker, BrokerError, BrokerSettings};
 use core::Core;
-use pki::{ClientCertificate, ServerIdentity, write_private};
-use serve::lock;
+use pki::{ServerIdentity, write_private};
 
 /// How long the sandbox's client certificates are valid, unless asked otherwise.
 const CERTIFICATE_VALID: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -79,6 +88,9 @@ pub enum SandboxError {
     /// A certificate cannot be made.
     #[error("the sandbox cannot make a certificate: {0}")]
     Certificate(String),
+    /// The broker cannot do it.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
     /// The request makes no sense.
     #[error("{0}")]
     Request(String),
@@ -126,7 +138,8 @@ impl Sandbox {
         let authority = url(&format!("https://{authority_address}/{}", settings.tenant))?;
         let blob_tls = settings.blob_tls.then(|| Arc::clone(&identity.tls));
 
-        let core = Core::new(settings, blob_base.clone(), tenant::ServiceBusGrant::unreachable());
+        let broker = start_broker(&settings, &identity).await?;
+        let core = Core::new(settings, blob_base.clone(), broker);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         for (listener, tls, app) in [
@@ -153,9 +166,13 @@ impl Sandbox {
     }
 
     /// Stops listening and waits, for a limited time, until the open connections are done.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.stop.cancel();
-        if tokio::time::timeout(STOP_LIMIT, self.tasks.wait()).await.is_err() {
+        let stopped = async {
+            self.tasks.wait().await;
+            self.core.broker.stop().await;
+        };
+        if tokio::time::timeout(STOP_LIMIT, stopped).await.is_err() {
             tracing::warn!("the sandbox stops with connections still open");
         }
     }
@@ -226,140 +243,27 @@ impl Sandbox {
             refresh_interval_min: Duration::from_secs(300),
         }
     }
-
-    /// Makes a client certificate in the folder, in place of one of this name, and returns its file (certificate and
-    /// key). Only when `registered` does the authority know it.
-    ///
-    /// # Errors
-    /// When the name is no file name, or the file cannot be written.
-    pub fn new_certificate(&self, name: &str, valid: Duration, registered: bool) -> Result<PathBuf, SandboxError> {
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
-            return Err(SandboxError::Request(format!(
-                "a certificate named {name:?}: only letters, digits, - and _ are allowed"
-            )));
-        }
-        let certificate = ClientCertificate::generate(name, self.core.now(), valid)?;
-        let path = write_private(&self.certificates().join(format!("{name}.pem")), certificate.pem.as_bytes())?;
-        if registered {
-            self.core.register(name, certificate.der);
-        } else {
-            self.core.unregister(name);
-        }
-        Ok(path)
-    }
-
-    /// Makes the authority forget a certificate; its file stays. `false` when it was not registered.
-    #[must_use]
-    pub fn unregister_certificate(&self, name: &str) -> bool {
-        self.core.unregister(name)
-    }
-
-    /// Makes every access token that the authority gave so far worthless.
-    pub fn expire_access_tokens(&self) {
-        self.core.tokens.expire_all();
-    }
-
-    /// Makes TenantService answer with `fault`, after those that it was given before.
-    pub fn add_tenant_fault(&self, fault: TenantFault) {
-        lock(&self.core.tenant_faults).push(fault);
-    }
-
-    /// TenantService works again.
-    pub fn clear_tenant_faults(&self) {
-        lock(&self.core.tenant_faults).clear();
-    }
-
-    /// Stores a blob in the first container, in place of one of that name, and returns its URI without a token.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub fn put_blob(&self, name: &str, content: Content, content_type: &str) -> Result<Url, SandboxError> {
-        let container = self.core.settings.containers.first().map_or("", String::as_str);
-        self.core.blobs.put(format!("{container}/{name}"), content, content_type, None, self.core.now())?;
-        // So that a waiter sees the blob in the state.
-        self.core.count(|_| ());
-        let mut uri = self.blob_base.clone();
-        uri.path_segments_mut().expect("an http URL has a path").push(container).extend(name.split('/'));
-        Ok(uri)
-    }
-
-    /// Takes a blob of the first container away; `false` when there is none.
-    pub fn remove_blob(&self, name: &str) -> bool {
-        let container = self.core.settings.containers.first().map_or("", String::as_str);
-        self.core.blobs.remove(&format!("{container}/{name}"))
-    }
-
-    /// A query that reads the first container from a minute ago until `expiry`, signed with the account's present key.
-    #[must_use]
-    pub fn blob_sas(&self, expiry: crate::clock::UnixMs) -> crate::secret::Secret {
-        let container = self.core.settings.containers.first().map_or("", String::as_str);
-        let start = self.core.now().minus(Duration::from_secs(60));
-        crate::secret::Secret::new(self.core.blobs.read_sas(container, start, expiry))
-    }
-
-    /// The storage account's present key.
-    #[must_use]
-    pub fn account_key(&self) -> AccountKey {
-        self.core.blobs.key()
-    }
-
-    /// Gives the storage account a new key: every blob token handed out so far is refused.
-    pub fn rotate_blob_key(&self) {
-        self.core.blobs.rotate_key();
-    }
-
-    /// Makes the blob store refuse every token handed out so far, as if its time were over.
-    pub fn expire_blob_tokens(&self) {
-        self.core.blobs.expire_tokens();
-    }
-
-    /// Lets downloads go wrong.
-    ///
-    /// # Errors
-    /// When there are too many faults already, or its time makes no sense.
-    pub fn add_blob_fault(&self, fault: BlobFault) -> Result<(), SandboxError> {
-        self.core.blobs.add_fault(fault)
-    }
-
-    /// Downloads work again.
-    pub fn clear_blob_faults(&self) {
-        self.core.blobs.clear_faults();
-    }
-
-    /// The faults of the blob store that are still in force.
-    #[must_use]
-    pub fn blob_faults(&self) -> Vec<BlobFault> {
-        self.core.blobs.faults()
-    }
-
-    /// What happened so far.
-    #[must_use]
-    pub fn vendor_state(&self) -> VendorState {
-        self.core.state()
-    }
-
-    /// Waits until `reached` holds of the state, at most for `limit`, and returns the state.
-    ///
-    /// # Errors
-    /// When the limit is over.
-    pub async fn wait_until(
-        &self,
-        limit: Duration,
-        mut reached: impl FnMut(&VendorState) -> bool,
-    ) -> Result<VendorState, SandboxError> {
-        let mut states = self.core.watch();
-        match tokio::time::timeout(limit, states.wait_for(|state| reached(state))).await {
-            Ok(Ok(state)) => Ok(state.clone()),
-            // The sender lives in `self.core`, so this is the time-out.
-            Ok(Err(_)) | Err(_) => Err(SandboxError::Waited(limit, format!("{:?}", self.core.state()))),
-        }
-    }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// The broker with the one topic and subscription that TenantService hands out.
+async fn start_broker(settings: &SandboxSettings, identity: &ServerIdentity) -> Result<Broker, SandboxError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, settings.broker_port));
+    let mut broker = BrokerSettings {
+        plain: (!settings.broker_tls).then_some(address),
+        tls: settings.broker_tls.then(|| (address, Arc::clone(&identity.tls))),
+        lock_duration: settings.lock_duration,
+        delivery_count_max: settings.delivery_count_max,
+        clock: Arc::clone(&settings.clock),
+        ..BrokerSettings::new()
+    };
+    broker = broker.topic(&settings.topic, &[&settings.subscription]);
+    Ok(Broker::start(broker).await?)
 }
 
 /// The folder that the settings name, or a temporary one.

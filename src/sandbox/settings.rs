@@ -19,6 +19,8 @@ pub struct SandboxSettings {
     pub tenant_port: u16,
     /// The port of the blob store.
     pub blob_port: u16,
+    /// The port of the Service Bus broker.
+    pub broker_port: u16,
     /// The Entra tenant.
     pub tenant: String,
     /// The application's id.
@@ -37,6 +39,12 @@ pub struct SandboxSettings {
     pub containers: Vec<String>,
     /// Whether the blob store serves HTTPS; plain HTTP otherwise.
     pub blob_tls: bool,
+    /// Whether the broker serves AMQP over TLS; plain AMQP otherwise, with `UseDevelopmentEmulator=true`.
+    pub broker_tls: bool,
+    /// How long the broker keeps a message locked for a receiver.
+    pub lock_duration: Duration,
+    /// A message that was delivered in vain this often goes to the dead letters.
+    pub delivery_count_max: u32,
     /// The Service Bus topic.
     pub topic: String,
     /// The topic's subscription.
@@ -51,6 +59,7 @@ impl Default for SandboxSettings {
             authority_port: 0,
             tenant_port: 0,
             blob_port: 0,
+            broker_port: 0,
             tenant: "sandbox.onmicrosoft.com".to_owned(),
             client_id: "6f1a2b3c-0000-4000-8000-5a4d9b0c1e2f".to_owned(),
             scope: "3c9d8e7f-0000-4000-8000-1b2a3c4d5e6f/.default".to_owned(),
@@ -60,6 +69,9 @@ impl Default for SandboxSettings {
             account: "sandboxaccount".to_owned(),
             containers: vec!["batchtoprocess".to_owned()],
             blob_tls: false,
+            broker_tls: false,
+            lock_duration: Duration::from_secs(30),
+            delivery_count_max: 10,
             topic: "fileexport".to_owned(),
             subscription: "longshore".to_owned(),
         }

@@ -5,16 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -22,23 +18,9 @@ use super::core::Core;
 use super::entra::resource;
 use super::serve::lock;
 use crate::clock::UnixMs;
-use crate::secret::Secret;
 
 /// Azure's clocks differ a little; a token that starts a moment ago works everywhere at once.
 const START_EARLIER: Duration = Duration::from_secs(60);
-
-/// What TenantService says of the Service Bus.
-#[derive(Clone, Debug)]
-pub(super) struct ServiceBusGrant {
-    /// Host and port.
-    pub(super) host: String,
-    /// Plain AMQP, as with Microsoft's emulator.
-    pub(super) development_emulator: bool,
-    /// The name of the policy whose key signs.
-    pub(super) key_name: String,
-    /// The key that signs.
-    pub(super) key: Secret,
-}
 
 /// What TenantService does instead of answering.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,22 +94,29 @@ fn answer(core: &Core, headers: &HeaderMap, body: &[u8]) -> Result<Value, Box<Re
 fn hand_out(core: &Core, now: UnixMs, new_format: bool) -> Value {
     let settings = &core.settings;
     let expiry = now.plus(settings.sas_lifetime);
-    let grant = lock(&core.service_bus).clone();
+    let broker = &core.broker;
+    let (host, emulator) = match (broker.plain_address(), broker.tls_address()) {
+        (Some(plain), _) => (plain.to_string(), ";UseDevelopmentEmulator=true"),
+        (None, Some(tls)) => (tls.to_string(), ""),
+        (None, None) => ("127.0.0.1".to_owned(), ""),
+    };
     let entity = format!("{}/subscriptions/{}", settings.topic, settings.subscription);
-    let token = service_bus_token(&grant, &entity, expiry);
+    let token = broker.key().token(&format!("sb://{host}/{entity}"), expiry);
     let entity_path = if new_format { &entity } else { &settings.topic };
-    let emulator = if grant.development_emulator { ";UseDevelopmentEmulator=true" } else { "" };
+    let blob_base = lock(&core.blob_base).clone();
+    // An account is the last part of its base address, in our store as in Azurite.
+    let account = blob_base.rsplit('/').next().unwrap_or_default();
     let blobs: Vec<String> = settings
         .containers
         .iter()
         .map(|container| {
-            let sas = core.blobs.read_sas(container, now.minus(START_EARLIER), expiry);
-            format!("{}/{container}?{sas}", core.blob_base)
+            let sas = core.blobs.read_sas(account, container, now.minus(START_EARLIER), expiry);
+            format!("{blob_base}/{container}?{sas}")
         })
         .collect();
     json!({
         "serviceBusSubscriptionConnectionString":
-            format!("Endpoint=sb://{}/;SharedAccessSignature={token};EntityPath={entity_path}{emulator}", grant.host),
+            format!("Endpoint=sb://{host}/;SharedAccessSignature={};EntityPath={entity_path}{emulator}", token.expose()),
         "serviceBusSubscriptionName": settings.subscription,
         "blobBaseUrlsWithToken": blobs,
     })
@@ -148,27 +137,4 @@ fn problem(status: StatusCode, detail: &str) -> Box<Response> {
     let title = status.canonical_reason().unwrap_or_default();
     let body = Json(json!({ "title": title, "status": status.as_u16(), "detail": detail }));
     Box::new((status, body).into_response())
-}
-
-impl ServiceBusGrant {
-    /// Before the broker runs.
-    pub(super) fn unreachable() -> Self {
-        Self {
-            host: "127.0.0.1:9".to_owned(),
-            development_emulator: true,
-            key_name: "listen".to_owned(),
-            key: Secret::new(uuid::Uuid::new_v4().to_string()),
-        }
-    }
-}
-
-/// `SharedAccessSignature sr=…&sig=…&se=…&skn=…`: the key signs the encoded address and the expiry in seconds.
-/// <https://learn.microsoft.com/en-us/azure/service-bus-messaging/service-bus-sas>
-fn service_bus_token(grant: &ServiceBusGrant, entity: &str, expiry: UnixMs) -> String {
-    let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let address = encode(&format!("sb://{}/{entity}", grant.host));
-    let expiry_s = expiry.0 / 1000;
-    let key = hmac::Key::new(hmac::HMAC_SHA256, grant.key.expose().as_bytes());
-    let signature = STANDARD.encode(hmac::sign(&key, format!("{address}\n{expiry_s}").as_bytes()));
-    format!("SharedAccessSignature sr={address}&sig={}&se={expiry_s}&skn={}", encode(&signature), grant.key_name)
 }

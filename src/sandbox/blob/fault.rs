@@ -17,7 +17,7 @@ const FAULTS_MAX: usize = 1_000;
 const FLUSH_PAUSE: Duration = Duration::from_millis(20);
 
 /// One fault, and which requests it hits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlobFault {
     /// What goes wrong.
     #[serde(flatten)]

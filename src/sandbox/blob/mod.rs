@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCod
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
+use serde::Serialize;
 
 use super::SandboxError;
 use super::core::Core;
@@ -41,10 +42,22 @@ const ISSUED_MAX: usize = 10_000;
 struct StoredBlob {
     content: Content,
     content_type: String,
-    content_encoding: Option<String>,
     md5: Option<[u8; 16]>,
     etag: String,
     modified: UnixMs,
+}
+
+/// What can be told of a blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BlobInfo {
+    /// Container and name.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its content type.
+    pub content_type: String,
+    /// Its ETag, with quotes.
+    pub etag: String,
 }
 
 /// One storage account.
@@ -79,18 +92,11 @@ impl BlobStore {
         path: String,
         content: Content,
         content_type: &str,
-        content_encoding: Option<&str>,
         now: UnixMs,
     ) -> Result<(), SandboxError> {
         let md5 = content.md5().map_err(|e| SandboxError::Request(format!("the content of {path}: {e}")))?;
-        let blob = StoredBlob {
-            content,
-            content_type: content_type.to_owned(),
-            content_encoding: content_encoding.map(str::to_owned),
-            md5,
-            etag: self.next_etag(),
-            modified: now,
-        };
+        let blob =
+            StoredBlob { content, content_type: content_type.to_owned(), md5, etag: self.next_etag(), modified: now };
         lock(&self.blobs).insert(path, Arc::new(blob));
         Ok(())
     }
@@ -100,15 +106,27 @@ impl BlobStore {
         lock(&self.blobs).remove(path).is_some()
     }
 
+    /// The first `most` blobs, by name.
+    pub(super) fn list(&self, most: usize) -> Vec<BlobInfo> {
+        let blobs = lock(&self.blobs);
+        let infos = blobs.iter().take(most).map(|(path, blob)| BlobInfo {
+            path: path.clone(),
+            bytes: blob.content.len(),
+            content_type: blob.content_type.clone(),
+            etag: blob.etag.clone(),
+        });
+        infos.collect()
+    }
+
     pub(super) fn len(&self) -> usize {
         lock(&self.blobs).len()
     }
 
     /// A SAS that reads the container from `start` (or a little before) until `expiry`.
-    pub(super) fn read_sas(&self, container: &str, mut start: UnixMs, expiry: UnixMs) -> String {
+    pub(super) fn read_sas(&self, account: &str, container: &str, mut start: UnixMs, expiry: UnixMs) -> String {
         let protocol = if self.tls { "https" } else { "https,http" };
         loop {
-            let grant = ContainerGrant { account: &self.account, container, permissions: "r", start, expiry, protocol };
+            let grant = ContainerGrant { account, container, permissions: "r", start, expiry, protocol };
             let query = sas::container_sas(&lock(&self.key), &grant);
             let signature = field(&query, "sig").unwrap_or_default();
             // Two tokens of the same second are the same token, and the first may have been expired by hand.
@@ -125,9 +143,9 @@ impl BlobStore {
         }
     }
 
-    /// A new account key: every SAS made so far is refused.
-    pub(super) fn rotate_key(&self) {
-        *lock(&self.key) = AccountKey::generate();
+    /// Takes another account key: every SAS made so far is refused.
+    pub(super) fn set_key(&self, key: AccountKey) {
+        *lock(&self.key) = key;
     }
 
     /// Every SAS handed out so far is refused as if its time were over.
@@ -268,9 +286,6 @@ fn describe(headers: &mut HeaderMap, blob: &StoredBlob, part: Option<(u64, u64, 
     };
     set(header::CONTENT_LENGTH, length.to_string());
     set(header::CONTENT_TYPE, blob.content_type.clone());
-    if let Some(encoding) = &blob.content_encoding {
-        set(header::CONTENT_ENCODING, encoding.clone());
-    }
     set(header::ETAG, blob.etag.clone());
     set(header::ACCEPT_RANGES, "bytes".to_owned());
     set(header::LAST_MODIFIED, blob.modified.to_timestamp().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string());

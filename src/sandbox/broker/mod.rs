@@ -226,7 +226,7 @@ impl Broker {
     }
 
     /// Closes the listeners and all connections, and waits until they are gone.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         self.shared.stop();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;

@@ -1,0 +1,111 @@
+//! The control API as a person with `curl` uses it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::control::Control;
+use super::*;
+use crate::net::{HttpLimits, http_client};
+
+struct Api {
+    sandbox: Arc<Sandbox>,
+    control: Control,
+    http: reqwest::Client,
+}
+
+impl Api {
+    async fn start() -> Self {
+        let sandbox = Arc::new(Sandbox::start(SandboxSettings::default()).await.expect("started"));
+        let control = Control::start(Arc::clone(&sandbox), 0).await.expect("started");
+        Self { sandbox, control, http: http_client(None, HttpLimits::default()).expect("a client") }
+    }
+
+    async fn send(&self, method: reqwest::Method, path: &str, body: &str) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.control.address());
+        let answer = self.http.request(method, url).body(body.to_owned()).send().await.expect("answered");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Value {
+        let (status, answer) = self.send(reqwest::Method::POST, path, body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_lies_in_the_store_and_on_the_subscription() {
+    let api = Api::start().await;
+    let body = r#"{"file": {"sample": {"kind": "prices", "records": 20}}, "files": 3, "properties": {"a": 1}}"#;
+    let published = api.post("/publish", body).await;
+    let files = published.as_array().expect("a list");
+    assert_eq!(files.len(), 3);
+    for file in files {
+        assert_eq!((&file["records"], &file["blob_type"]), (&json!(20), &json!("Gateway.PriceChanges")));
+        let uri = file["uri"].as_str().expect("a URI");
+        let query = api.sandbox.blob_sas(SystemClock.now().plus(Duration::from_secs(60)));
+        let answer = api.http.get(format!("{uri}?{}", query.expose())).send().await.expect("answered");
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.content_length(), file["blob_bytes"].as_u64());
+    }
+    let path = api.sandbox.subscription_path();
+    assert_eq!(api.sandbox.broker().state().subscription(&path).active, 3);
+    let ugly = api.post("/publish", r#"{"file": {"ugly": {"way": "missing-blob"}}}"#).await;
+    assert_eq!(ugly[0]["expected"], "missing");
+    let blobs = api.send(reqwest::Method::GET, "/blobs", "").await.1;
+    assert_eq!(blobs.as_array().map(Vec::len), Some(3), "a missing blob is not there");
+    let state = api.send(reqwest::Method::GET, "/state", "").await.1;
+    assert_eq!(state["vendor"]["blobs"], 3);
+    assert_eq!(state["broker"]["subscriptions"][&path]["published"], 4);
+}
+
+#[tokio::test]
+async fn every_verb_can_be_said() {
+    let api = Api::start().await;
+    for (path, body) in [
+        ("/rotate-keys", ""),
+        ("/rotate-keys", r#"{"blob": false}"#),
+        ("/expire-tokens", ""),
+        ("/detach", ""),
+        ("/drop-connections", ""),
+        ("/stall", r#"{"seconds": 60}"#),
+        ("/stall", r#"{"seconds": 0}"#),
+        ("/duplicate", ""),
+        ("/server-busy", r#"{"count": 2}"#),
+        ("/blob-faults", r#"{"fault": "cut", "after": 10, "requests": 1, "blob": "Items"}"#),
+        ("/tenant-faults", r#"{"status": 403, "requests": 1}"#),
+        ("/certificates", r#"{"name": "next", "valid_days": 10}"#),
+        ("/publish", r#"{"file": {"message": "not an announcement"}}"#),
+        ("/publish", r#"{"file": {"text": "{}\n"}, "blob_type": "Mine", "pascal_case": true}"#),
+        ("/publish", r#"{"file": {"repeated": {"decompressed_bytes": 100000}}}"#),
+    ] {
+        api.post(path, body).await;
+    }
+    let state = api.sandbox.state();
+    assert_eq!((state.blob_faults.len(), state.tenant_faults.len(), state.broker.stalled), (1, 1, false));
+    for path in ["/blob-faults", "/tenant-faults", "/certificates/next"] {
+        assert_eq!(api.send(reqwest::Method::DELETE, path, "").await.0, 200);
+    }
+    assert!(api.sandbox.state().blob_faults.is_empty());
+}
+
+#[tokio::test]
+async fn a_request_that_makes_no_sense_is_told_so() {
+    let api = Api::start().await;
+    for (path, body) in [
+        ("/publish", "{}"),
+        ("/publish", r#"{"file": {"sample": {"kind": "items", "recods": 1}}}"#),
+        ("/publish", r#"{"file": {"path": "/does/not/exist"}}"#),
+        ("/stall", r#"{"seconds": -1}"#),
+        ("/blob-faults", r#"{"fault": "cut"}"#),
+        ("/certificates", r#"{"name": "../x"}"#),
+    ] {
+        let (status, answer) = api.send(reqwest::Method::POST, path, body).await;
+        assert_eq!(status, 400, "{path} {body} {answer}");
+        assert!(answer["error"].is_string());
+    }
+    let page = api.http.post(format!("http://{}/rotate-keys", api.control.address()));
+    assert_eq!(page.header("origin", "http://example.com").send().await.expect("answered").status(), 403);
+}
