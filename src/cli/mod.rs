@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+pub mod check;
 pub mod exit;
 pub mod log;
 
@@ -59,10 +60,14 @@ impl Global {
     /// Everything that is wrong with it.
     pub fn config(&self) -> anyhow::Result<Config> {
         let config = Config::load(&self.config, Files::Checked)?;
-        if let Some(warnings) = &config.warnings {
-            eprintln!("{}", warnings.render(look()));
-        }
+        self.print_warnings(&config);
         Ok(config)
+    }
+
+    fn print_warnings(&self, config: &Config) {
+        if let Some(warnings) = &config.warnings {
+            eprintln!("{}\n", warnings.render(look()));
+        }
     }
 
     /// The configuration for a command that only looks at the inbox: the secrets that it names may be closed to us.
@@ -90,10 +95,15 @@ impl Global {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Say what the configuration means, or what is wrong with it
+    Check(check::Args),
+}
 
-fn dispatch(command: Command, _global: &Global) -> anyhow::Result<ExitCode> {
-    match command {}
+fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Check(args) => check::run(&args, global),
+    }
 }
 
 /// Runs the program with the process's own arguments.
@@ -121,7 +131,7 @@ fn explain(told: &clap::Error) -> ExitCode {
 fn report(error: &anyhow::Error) -> ExitCode {
     match error.downcast_ref() {
         Some(ConfigError::Wrong(findings)) => eprintln!("{}", findings.render(look())),
-        _ => eprintln!("error: {}", crate::secret::redact(&format!("{error:#}"))),
+        _ => eprintln!("error: {}", crate::secret::redact(&crate::error::chain(error.as_ref()))),
     }
     Exit::of(error).into()
 }
@@ -149,4 +159,16 @@ pub fn runtime(threads: usize) -> anyhow::Result<tokio::runtime::Runtime> {
         .enable_all()
         .build()
         .context("the runtime's threads cannot be started")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }

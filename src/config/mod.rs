@@ -35,6 +35,8 @@ mod value;
 mod written;
 
 #[cfg(test)]
+mod example_tests;
+#[cfg(test)]
 mod tests;
 
 pub use log::{LogFormat, LogSettings, log_filter};
@@ -122,7 +124,7 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, or everything that is wrong with it.
     pub fn load(path: &Path, files: Files) -> Result<Self, ConfigError> {
-        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source: Arc::new(source) };
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), reason: Arc::new(source) };
         let whole_path = std::path::absolute(path).map_err(unreadable)?;
         let no_text = |reason: String| ConfigError::NoText { path: path.to_owned(), reason };
         let size = std::fs::metadata(path).map_err(unreadable)?.len();

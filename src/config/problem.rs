@@ -13,12 +13,12 @@ use crate::secret::redact;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the configuration file {path} cannot be read: {source}; name another with --config")]
+    #[error("the configuration file {path} cannot be read: {reason}; name another with --config")]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: Arc<std::io::Error>,
+        reason: Arc<std::io::Error>,
     },
     /// The file can be read but is no configuration text at all.
     #[error("the configuration file {path} {reason}")]

@@ -48,7 +48,10 @@ fn every_error_is_told_at_once_with_its_place_and_what_is_allowed() {
     insta::assert_snapshot!(told(&changed(&[
         ("[identity]", "colour = true\n\n[identity]"),
         ("client_id = ", "clientid = "),
-        ("[[route]]", "[work]\nworkers = 0\nretry_min = \"1h\"\nretry_max = \"5s\"\nlease = \"a while\"\n\n[[route]]"),
+        (
+            "[[route]]",
+            "[inbox]\ncommit_notices_max = 100\n[work]\nworkers = 0\nretry_min = \"1h\"\nretry_max = \"5s\"\nlease = \"a while\"\n\n[[route]]"
+        ),
         ("sinks = [\"files\"]", "sinks = [\"file\"]"),
         ("type = \"directory\"", "type = \"folder\""),
     ])));

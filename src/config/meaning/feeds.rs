@@ -76,6 +76,7 @@ impl Rules<'_, '_> {
         identity: Option<&IdentitySettings>,
         tokens: Tokens,
     ) -> Option<FeedConfig> {
+        let changes = self.changed.len();
         let name = self.required("[[feed]]", span.clone(), "name", &feed.name, "\"eg\"");
         let access = self.feed_access(feed, span, document, identity, tokens);
         let ca_file = match self.ca_file("feed.ca_file", &feed.ca_file) {
@@ -97,21 +98,27 @@ impl Rules<'_, '_> {
             ("feed.reconnect_min", &feed.reconnect_min, reconnect_min),
             ("feed.reconnect_max", &feed.reconnect_max, reconnect_max),
         );
+        let batch_messages_max =
+            self.or(&key("batch_messages_max"), &feed.batch_messages_max, Whole(BATCH_MESSAGES_MAX)).0;
+        // A batch is stored in one commit.
+        let inbox = section(&document.inbox);
+        let commit_notices_max = inbox.commit_notices_max.value().map_or(super::work::COMMIT_NOTICES_MAX, |max| max.0);
+        self.in_order(
+            ("feed.batch_messages_max", &feed.batch_messages_max, batch_messages_max),
+            ("inbox.commit_notices_max", &inbox.commit_notices_max, commit_notices_max),
+        );
         let service_bus = ServiceBusSettings {
             name: FeedName::new(name.map_or("", |name| name.get_ref().0.as_str())),
             filter: BlobTypeFilter::new(&include, &exclude).ok()?,
             transport: self.or(&key("transport"), &feed.transport, OneOf(Transport::default())).0,
-            batch_messages_max: u32::try_from(
-                self.or(&key("batch_messages_max"), &feed.batch_messages_max, Whole(BATCH_MESSAGES_MAX)).0,
-            )
-            .expect("the reader holds it below 5000"),
+            batch_messages_max: u32::try_from(batch_messages_max).expect("the reader holds it below 5000"),
             batch_wait: self.or(&key("batch_wait"), &feed.batch_wait, Time(BATCH_WAIT)).0,
             reconnect: (reconnect_min, reconnect_max),
             reconnect_reset: self.or(&key("reconnect_reset"), &feed.reconnect_reset, Time(RECONNECT_RESET)).0,
             silence_max: self.or(&key("silence_max"), &feed.silence_max, Time(SILENCE_MAX)).0,
             ca_file,
         };
-        name?;
+        self.name_changes(changes, "feed", &name?.get_ref().0);
         Some(FeedConfig { service_bus, include, exclude, access: access? })
     }
 

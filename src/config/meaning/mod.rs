@@ -90,6 +90,26 @@ impl Rules<'_, '_> {
         value.clone()
     }
 
+    /// As [`Rules::or`], for text.
+    fn or_text(&mut self, key: &str, written: &Written<String>, default: &str) -> String {
+        let Some(value) = written.value() else { return default.to_owned() };
+        if value != default {
+            self.changed.push(Changed {
+                key: key.to_owned(),
+                value: format!("{value:?}"),
+                default: format!("{default:?}"),
+            });
+        }
+        value.clone()
+    }
+
+    /// Puts the name of the feed or sink into the keys of what was changed since `from`.
+    fn name_changes(&mut self, from: usize, kind: &str, name: &str) {
+        for changed in &mut self.changed[from..] {
+            changed.key = changed.key.replacen(kind, &format!("{kind}.{name}"), 1);
+        }
+    }
+
     /// The value of a key that has to be there; `example` shows how it is written.
     fn required<'w, T>(
         &mut self,
@@ -113,14 +133,14 @@ impl Rules<'_, '_> {
             return;
         }
         let spans = [smaller.1.spanned().map(Spanned::span), larger.1.spanned().map(Spanned::span)];
-        let message = format!("`{}` is longer than `{}`", smaller.0, larger.0);
+        let message = format!("`{}` is larger than `{}`", smaller.0, larger.0);
         let problem = match spans {
             [Some(smaller_span), Some(larger_span)] => {
-                Problem::new(smaller_span, message, "longer").also(larger_span, "than this")
+                Problem::new(smaller_span, message, "larger").also(larger_span, "than this")
             }
-            [Some(span), None] => Problem::new(span, message, format!("must not be longer than {}", larger.0)),
+            [Some(span), None] => Problem::new(span, message, format!("must not be larger than {}", larger.0)),
             [None, span] => {
-                Problem::new(span.unwrap_or_default(), message, format!("must not be shorter than {}", smaller.0))
+                Problem::new(span.unwrap_or_default(), message, format!("must not be smaller than {}", smaller.0))
             }
         };
         self.problems.add(problem);

@@ -1,30 +1,19 @@
 //! The meaning of [[sink]].
 
 use std::ops::Range;
-use std::time::Duration;
 
 use toml::Spanned;
 
 use super::{Rules, each};
 use crate::config::problem::Problem;
 use crate::config::reader::Written;
-use crate::config::value::{Size, Time, Whole};
+use crate::config::value::{OneOf, Size, Time, Whole};
 use crate::config::written::{CommandSink, DirectorySink, Document, HttpSink, Sink, SqliteSink};
 use crate::notice::SinkName;
 use crate::sink::{
-    BatchLimits, CommandSettings, DirectorySettings, HttpAuth, HttpSettings, SinkKind, SinkSettings, SqliteSettings,
-    directory,
+    BatchLimits, CommandSettings, DirectoryFormat, DirectorySettings, HttpAuth, HttpBody, HttpMethod, HttpSettings,
+    SinkKind, SinkSettings, SqliteSettings, command, directory, http, sqlite,
 };
-
-/// One request stays well below what servers take, and few enough records are sent again after a cut.
-const HTTP_BATCH: BatchLimits = BatchLimits { records_max: 1_000, bytes_max: 1 << 20 };
-const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
-/// A start of a program costs milliseconds; large batches make that small.
-const COMMAND_BATCH: BatchLimits = BatchLimits { records_max: 10_000, bytes_max: 8 << 20 };
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// One transaction a batch.
-const SQLITE_BATCH: BatchLimits = BatchLimits { records_max: 10_000, bytes_max: 8 << 20 };
-const SQLITE_TABLE: &str = "{route}";
 
 type RecordsMax = Written<Whole<1, 1_000_000>>;
 type BytesMax = Written<Size<1_024>>;
@@ -50,23 +39,28 @@ impl Rules<'_, '_> {
             Sink::Unknown(_) => None,
             known => self.required("[[sink]]", span.clone(), "name", known.name(), "\"…\""),
         };
+        let changes = self.changed.len();
         let (kind, batch) = match sink {
             Sink::Directory(sink) => (
                 self.directory(sink, span),
                 self.batch(&sink.batch_records_max, &sink.batch_bytes_max, directory::DEFAULT_BATCH),
             ),
             Sink::Http(sink) => {
-                (self.http(sink, span), self.batch(&sink.batch_records_max, &sink.batch_bytes_max, HTTP_BATCH))
+                (self.http(sink, span), self.batch(&sink.batch_records_max, &sink.batch_bytes_max, http::DEFAULT_BATCH))
             }
-            Sink::Command(sink) => {
-                (self.command(sink, span), self.batch(&sink.batch_records_max, &sink.batch_bytes_max, COMMAND_BATCH))
-            }
-            Sink::Sqlite(sink) => {
-                (self.sqlite(sink, span), self.batch(&sink.batch_records_max, &sink.batch_bytes_max, SQLITE_BATCH))
-            }
+            Sink::Command(sink) => (
+                self.command(sink, span),
+                self.batch(&sink.batch_records_max, &sink.batch_bytes_max, command::DEFAULT_BATCH),
+            ),
+            Sink::Sqlite(sink) => (
+                self.sqlite(sink, span),
+                self.batch(&sink.batch_records_max, &sink.batch_bytes_max, sqlite::DEFAULT_BATCH),
+            ),
             Sink::Unknown(_) => return None,
         };
-        Some(SinkSettings { name: SinkName::new(&name?.get_ref().0), batch, kind: kind? })
+        let name = &name?.get_ref().0;
+        self.name_changes(changes, "sink", name);
+        Some(SinkSettings { name: SinkName::new(name), batch, kind: kind? })
     }
 
     fn batch(&mut self, records: &RecordsMax, bytes: &BytesMax, default: BatchLimits) -> BatchLimits {
@@ -86,8 +80,8 @@ impl Rules<'_, '_> {
         }
         Some(SinkKind::Directory(DirectorySettings {
             path: path?,
-            format: sink.format.value().map(|format| format.0).unwrap_or_default(),
-            name: sink.pattern.value().cloned().unwrap_or_else(|| directory::DEFAULT_NAME.to_owned()),
+            format: self.or("sink.format", &sink.format, OneOf(DirectoryFormat::default())).0,
+            name: self.or_text("sink.pattern", &sink.pattern, directory::DEFAULT_NAME),
         }))
     }
 
@@ -115,11 +109,11 @@ impl Rules<'_, '_> {
         let auth = self.http_auth(sink);
         let headers = self.headers(sink);
         Some(SinkKind::Http(HttpSettings {
-            method: sink.method.value().map(|method| method.0).unwrap_or_default(),
-            body: sink.body.value().map(|body| body.0).unwrap_or_default(),
+            method: self.or("sink.method", &sink.method, OneOf(HttpMethod::default())).0,
+            body: self.or("sink.body", &sink.body, OneOf(HttpBody::default())).0,
             auth,
             headers,
-            timeout: self.or("sink.timeout", &sink.timeout, Time(HTTP_TIMEOUT)).0,
+            timeout: self.or("sink.timeout", &sink.timeout, Time(http::DEFAULT_TIMEOUT)).0,
             ca_file: self.ca_file("sink.ca_file", &sink.ca_file),
             url: url?.get_ref().0.clone(),
         }))
@@ -183,7 +177,7 @@ impl Rules<'_, '_> {
             } else if OWN.contains(&lower.as_str()) || lower.starts_with("ce-") {
                 let message = format!("`sink.headers.{}` is set by Longshore itself", name.get_ref());
                 self.problems.add(Problem::new(name.span(), message, "cannot be set here"));
-            } else if http::HeaderValue::from_str(value.get_ref()).is_err() {
+            } else if ::http::HeaderValue::from_str(value.get_ref()).is_err() {
                 let shown = self.problems.written(value.span());
                 let message = format!("`sink.headers.{}` cannot be {shown}", name.get_ref());
                 self.problems.add(Problem::new(value.span(), message, "must be printable ASCII"));
@@ -195,7 +189,7 @@ impl Rules<'_, '_> {
     }
 
     fn header_name(&mut self, key: &str, name: &Spanned<String>) -> bool {
-        let fits = http::HeaderName::from_bytes(name.get_ref().as_bytes()).is_ok();
+        let fits = ::http::HeaderName::from_bytes(name.get_ref().as_bytes()).is_ok();
         if !fits {
             let message = format!("`{key}`: {:?} is no name of a header", name.get_ref());
             self.problems.add(Problem::new(name.span(), message, "must be letters, digits and dashes"));
@@ -219,7 +213,7 @@ impl Rules<'_, '_> {
         }
         Some(SinkKind::Command(CommandSettings {
             command: each(&sink.command).iter().map(|word| word.get_ref().clone()).collect(),
-            timeout: self.or("sink.timeout", &sink.timeout, Time(COMMAND_TIMEOUT)).0,
+            timeout: self.or("sink.timeout", &sink.timeout, Time(command::DEFAULT_TIMEOUT)).0,
             permanent_exit_codes: each(&sink.permanent_exit_codes)
                 .iter()
                 .map(|code| i32::try_from(code.get_ref().0).expect("the reader holds it below 256"))
@@ -237,7 +231,7 @@ impl Rules<'_, '_> {
         }
         Some(SinkKind::Sqlite(SqliteSettings {
             path: path?,
-            table: sink.table.value().cloned().unwrap_or_else(|| SQLITE_TABLE.to_owned()),
+            table: self.or_text("sink.table", &sink.table, sqlite::DEFAULT_TABLE),
             key: each(&sink.key).iter().map(|pointer| pointer.get_ref().0.clone()).collect(),
             version: sink.version.value().map(|pointer| pointer.0.clone()),
         }))

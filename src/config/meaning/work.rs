@@ -25,7 +25,7 @@ const INBOX_PATH: &str = "/var/lib/longshore/inbox.db";
 const RETENTION_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
 const RETENTION_BYTES: u64 = 10 << 30;
 /// One fsync for many; a larger commit holds up the workers' own writes.
-const COMMIT_NOTICES_MAX: u64 = 1_000;
+pub(super) const COMMIT_NOTICES_MAX: u64 = 1_000;
 /// More threads than this wait for each other: the disk and the network are slower than they are.
 const THREADS_MAX: usize = 4;
 
@@ -189,7 +189,7 @@ impl Rules<'_, '_> {
         }
         LogSettings {
             format: self.or("log.format", &written.format, OneOf(default.format)).0,
-            level: written.level.value().cloned().unwrap_or(default.level),
+            level: self.or_text("log.level", &written.level, &default.level),
         }
     }
 

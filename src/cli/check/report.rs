@@ -1,0 +1,264 @@
+//! What a configuration means, for people and for programs.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::config::{AccessConfig, Changed, Config, FeedConfig, show_size, show_time};
+use crate::feed::service_bus::Transport;
+use crate::inbox::Ordering;
+use crate::route::{Condition, Match, RouteSettings};
+use crate::sink::{DirectoryFormat, HttpBody, HttpMethod, SinkKind, SinkSettings};
+
+/// What a configuration means.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    file: String,
+    feeds: Vec<Feed>,
+    routing: &'static str,
+    routes: Vec<Route>,
+    sinks: Vec<Sink>,
+    inbox: String,
+    work: String,
+    health: Option<String>,
+    changed: Vec<Changed>,
+}
+
+#[derive(Debug, Serialize)]
+struct Feed {
+    name: String,
+    r#type: &'static str,
+    transport: &'static str,
+    access: String,
+    include: Vec<String>,
+    exclude: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Route {
+    name: String,
+    blob_types: Vec<String>,
+    exclude: Vec<String>,
+    feeds: Vec<String>,
+    only: Vec<String>,
+    sinks: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Sink {
+    name: String,
+    r#type: &'static str,
+    target: String,
+    promise: &'static str,
+    batch_records_max: usize,
+    batch_bytes_max: usize,
+}
+
+impl Report {
+    /// What `config` means.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let retention = match config.inbox.retention_bytes {
+            Some(bytes) => format!(", up to {}", show_size(bytes)),
+            None => String::new(),
+        };
+        Self {
+            file: config.path.display().to_string(),
+            feeds: config.feeds.iter().map(Feed::of).collect(),
+            routing: match config.route_match {
+                Match::First => "first",
+                Match::All => "all",
+            },
+            routes: config.routes.iter().map(Route::of).collect(),
+            sinks: config.sinks.iter().map(Sink::of).collect(),
+            inbox: format!(
+                "{}; finished notices are kept for {}{retention}",
+                config.inbox.path.display(),
+                show_time(config.inbox.retention_age)
+            ),
+            work: work(config),
+            health: config.ops.listen.map(|address| format!("http://{address}")),
+            changed: config.changed.clone(),
+        }
+    }
+
+    /// For people: aligned, one thing a line.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut out = format!("{}: nothing is wrong\n", self.file);
+        block(&mut out, "Feeds", self.feeds.iter().map(|feed| (feed.name.as_str(), feed.lines())));
+        let routes = match self.routing {
+            "first" => "Routes (a notice goes to the first that takes it)",
+            _ => "Routes (a notice goes to all that take it)",
+        };
+        block(&mut out, routes, self.routes.iter().map(|route| (route.name.as_str(), route.lines())));
+        block(&mut out, "Sinks", self.sinks.iter().map(|sink| (sink.name.as_str(), sink.lines())));
+        let health = self.health.as_deref().unwrap_or("not served");
+        let rest = [("inbox", self.inbox.as_str()), ("work", &self.work), ("health", health)];
+        block(&mut out, "The rest", rest.into_iter().map(|(name, line)| (name, vec![line.to_owned()])));
+        if !self.changed.is_empty() {
+            let lines = self.changed.iter().map(|changed| {
+                (changed.key.as_str(), vec![format!("{}  (by default {})", changed.value, changed.default)])
+            });
+            block(&mut out, "Not as by default", lines);
+        }
+        out
+    }
+}
+
+/// A heading, and below it names with what belongs to each, aligned.
+fn block<'n>(out: &mut String, heading: &str, rows: impl Iterator<Item = (&'n str, Vec<String>)>) {
+    let rows: Vec<_> = rows.collect();
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let _ = write!(out, "\n{heading}\n");
+    for (name, lines) in rows {
+        for (at, line) in lines.iter().enumerate() {
+            let name = if at == 0 { name } else { "" };
+            let _ = writeln!(out, "  {name:width$}  {line}");
+        }
+    }
+}
+
+fn work(config: &Config) -> String {
+    let work = &config.work;
+    let mut text = match work.ordering {
+        Ordering::BlobType => format!("{} workers; files of one blob type in published order", work.workers),
+        Ordering::None => {
+            format!("{} workers, {} on one blob type; in any order", work.workers, work.per_blob_type_max)
+        }
+    };
+    if !work.windows.is_empty() {
+        let hour = |time: jiff::civil::Time| time.strftime("%H:%M").to_string();
+        let hours: Vec<_> =
+            work.windows.iter().map(|window| format!("{}-{}", hour(window.from), hour(window.to))).collect();
+        let zone = work.zone.iana_name().unwrap_or("local time");
+        let _ = write!(text, "; only {} {zone}", hours.join(", "));
+    }
+    text
+}
+
+/// `a, b, but not c`.
+fn globs(include: &[String], exclude: &[String]) -> String {
+    let mut text = include.join(", ");
+    if !exclude.is_empty() {
+        let _ = write!(text, ", but not {}", exclude.join(", "));
+    }
+    text
+}
+
+impl Feed {
+    fn of(feed: &FeedConfig) -> Self {
+        Self {
+            name: feed.service_bus.name.to_string(),
+            r#type: "service-bus",
+            transport: match feed.service_bus.transport {
+                Transport::Amqp => "amqp",
+                Transport::WebSocket => "websocket",
+            },
+            access: match &feed.access {
+                AccessConfig::TenantService { service, .. } => {
+                    format!("tokens from {} as {:?}", service.url, service.integration_name)
+                }
+                AccessConfig::Files(files) => format!("tokens from {}", files.connection_string_file.display()),
+            },
+            include: feed.include.clone(),
+            exclude: feed.exclude.clone(),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        vec![
+            format!("{} over {}, {}", self.r#type, self.transport, self.access),
+            format!("hears {}", globs(&self.include, &self.exclude)),
+        ]
+    }
+}
+
+impl Route {
+    fn of(route: &RouteSettings) -> Self {
+        Self {
+            name: route.name.to_string(),
+            blob_types: route.blob_types.clone(),
+            exclude: route.exclude.clone(),
+            feeds: route.feeds.iter().map(ToString::to_string).collect(),
+            only: route.only.iter().map(condition).collect(),
+            sinks: route.sinks.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let from = if self.feeds.is_empty() { "every feed".to_owned() } else { self.feeds.join(", ") };
+        let mut lines = vec![
+            format!("takes {} from {from}", globs(&self.blob_types, &self.exclude)),
+            format!("delivers to {}", self.sinks.join(", ")),
+        ];
+        if !self.only.is_empty() {
+            lines.push(format!("only records where {}", self.only.join(", and ")));
+        }
+        lines
+    }
+}
+
+fn condition(condition: &Condition) -> String {
+    let value = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => "absent".to_owned(),
+        other => other.to_string(),
+    };
+    let values: Vec<_> = condition.equals.iter().map(value).collect();
+    format!("{} is {}", condition.pointer, values.join(" or "))
+}
+
+impl Sink {
+    fn of(sink: &SinkSettings) -> Self {
+        let (r#type, target, promise) = match &sink.kind {
+            SinkKind::Directory(settings) => {
+                let format = match settings.format {
+                    DirectoryFormat::Raw => "as it came",
+                    DirectoryFormat::JsonLines => "as JSON lines",
+                };
+                let target = format!("{}, {format}", settings.path.join(&settings.name).display());
+                ("directory", target, "the same bytes under the same name")
+            }
+            SinkKind::Http(settings) => {
+                let method = match settings.method {
+                    HttpMethod::Post => "POST",
+                    HttpMethod::Put => "PUT",
+                };
+                let body = match settings.body {
+                    HttpBody::Record => "one record a request",
+                    HttpBody::Array => "a JSON array a request",
+                    HttpBody::JsonLines => "JSON lines",
+                };
+                // The configuration lets no address with a secret through.
+                let target = format!("{method} {}, {body}", settings.url);
+                ("http", target, "the batch in flight again, under the same idempotency key")
+            }
+            SinkKind::Command(settings) => {
+                let target = format!("{:?}, at most {}", settings.command, show_time(settings.timeout));
+                ("command", target, "the batch in flight again, under the same idempotency key")
+            }
+            SinkKind::Sqlite(settings) => {
+                let key = settings.key.join(" and ");
+                let target = format!("{}, table {}, key {key}", settings.path.display(), settings.table);
+                ("sqlite", target, "each row once")
+            }
+        };
+        Self {
+            name: sink.name.to_string(),
+            r#type,
+            target,
+            promise,
+            batch_records_max: sink.batch.records_max,
+            batch_bytes_max: sink.batch.bytes_max,
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let bytes = show_size(self.batch_bytes_max as u64);
+        vec![
+            format!("{}: {}", self.r#type, self.target),
+            format!("in batches of up to {} records or {bytes}", self.batch_records_max),
+            format!("after a cut: {}", self.promise),
+        ]
+    }
+}
