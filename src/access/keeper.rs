@@ -371,7 +371,7 @@ impl Task {
         );
         self.degraded(format!("{error}; {in_force}"));
         // Callers decide on the class: whatever the cause, no attempt of a notice is used up while there is no access.
-        let told = AccessError { class: Class::Unauthorized, retry_after: Some(wait), ..error.clone() };
+        let told = error.clone().with_class(Class::Unauthorized).with_retry_after(Some(wait));
         self.outcome.send_modify(|outcome| {
             outcome.attempts += 1;
             outcome.failed = Some(told);

@@ -12,16 +12,30 @@
 //!                                                               ^ refresh: ahead of `se`, or when refused
 //! ```
 
+mod assertion;
 mod backoff;
 mod blob_access;
+mod certificates;
 mod connection_string;
+mod entra;
+mod entra_transport;
+mod error;
+#[cfg(test)]
+mod fakes;
 mod gauge;
 mod keeper;
+mod probe;
 mod sas;
+mod skew;
 mod static_tokens;
+mod temporary_endpoints;
+mod tenant_service;
+mod vendor;
 
 pub use connection_string::ConnectionString;
+pub use error::AccessError;
 pub use static_tokens::{StaticSettings, StaticTokens};
+pub use vendor::VendorTokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +45,6 @@ use async_trait::async_trait;
 use url::Url;
 
 use crate::clock::UnixMs;
-use crate::error::{Class, Classify};
 use crate::probe::Step;
 use crate::secret::Secret;
 
@@ -115,7 +128,7 @@ pub struct TokenSet {
 pub trait TokenSource: Send + Sync {
     /// The tokens in force; fetched first if there are none. Old tokens are returned while a refresh fails.
     ///
-    /// Every error, here and in [`TokenSource::refused`], is of class [`Class::Unauthorized`]: there is no access for
+    /// Every error, here and in [`TokenSource::refused`], is of class [`Class::Unauthorized`](crate::error::Class::Unauthorized): there is no access for
     /// now, which uses up no attempt of a notice. `retry_after` says when the next refresh is due.
     async fn current(&self) -> Result<Arc<TokenSet>, AccessError>;
 
@@ -128,37 +141,4 @@ pub trait TokenSource: Send + Sync {
 
     /// Walks the chain from certificate to tokens, reporting each step; changes nothing on the vendor's side.
     async fn probe(&self) -> Vec<Step>;
-}
-
-/// Why there is no access. The text names the object and what to do, without a secret.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct AccessError {
-    class: Class,
-    message: String,
-    retry_after: Option<Duration>,
-}
-
-impl AccessError {
-    /// An error of `class`; `message` says the object and what to do.
-    pub fn new(class: Class, message: impl AsRef<str>) -> Self {
-        Self { class, message: crate::secret::redact(message.as_ref()), retry_after: None }
-    }
-
-    /// The other side asked for `wait`.
-    #[must_use]
-    pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
-        self.retry_after = wait;
-        self
-    }
-}
-
-impl Classify for AccessError {
-    fn class(&self) -> Class {
-        self.class
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
-    }
 }

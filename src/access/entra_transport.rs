@@ -1,0 +1,117 @@
+//! What carries `azure_identity`'s requests: our own HTTP client, with a bound on the answer and a memory of what it said.
+//!
+//! The library reads an error answer with borrowed text, which fails on any JSON escape in it, and then reports a parse
+//! error in place of Entra's. So the status and Entra's words are read here, before the library sees them.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use azure_core::error::ErrorKind;
+use azure_core::http::headers::Headers;
+use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
+use http::header::CONTENT_TYPE;
+use serde::Deserialize;
+
+use super::skew::{Skew, retry_after};
+use super::tenant_service::read_bounded;
+use crate::clock::Clock;
+use crate::error::chain;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A token with its claims is a few kilobytes.
+const ANSWER_BYTES_MAX: usize = 256 << 10;
+
+/// What the authority answered last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
+    /// The HTTP status; `None` when no answer came.
+    pub status: Option<u16>,
+    /// Why no answer came.
+    pub unreachable: Option<String>,
+    /// OAuth's name of the error, such as `invalid_client`.
+    pub error: String,
+    /// Entra's numbers, such as 700027 for `AADSTS700027`.
+    pub codes: Vec<u32>,
+    /// Entra's text.
+    pub description: String,
+    /// How far its clock is from ours.
+    pub skew: Option<Skew>,
+    /// When to come back.
+    pub retry_after: Option<Duration>,
+}
+
+#[derive(Deserialize)]
+#[serde(default)]
+#[derive(Default)]
+struct ErrorAnswer {
+    error: String,
+    error_description: String,
+    error_codes: Vec<u32>,
+}
+
+/// The client that `azure_identity` is given.
+#[derive(Debug)]
+pub(super) struct Transport {
+    client: reqwest::Client,
+    clock: Arc<dyn Clock>,
+    said: Mutex<Said>,
+}
+
+impl Transport {
+    pub fn new(client: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
+        Self { client, clock, said: Mutex::default() }
+    }
+
+    /// What was said since the last call; empty if nothing was asked.
+    pub fn take_said(&self) -> Said {
+        std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note(&self, said: Said) {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = said;
+    }
+
+    async fn send(&self, request: &Request) -> Result<(u16, Vec<u8>), String> {
+        let Body::Bytes(body) = request.body().clone() else {
+            return Err("a token request is never a stream".to_owned());
+        };
+        let sent = self
+            .client
+            .post(request.url().clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(http::header::ACCEPT, "application/json")
+            .body(body)
+            .send()
+            .await;
+        let answer = sent.map_err(|e| chain(&e.without_url()))?;
+        let status = answer.status();
+        let now = self.clock.now();
+        let mut said = Said {
+            status: Some(status.as_u16()),
+            skew: Skew::from_headers(answer.headers(), now),
+            retry_after: retry_after(answer.headers(), now),
+            ..Said::default()
+        };
+        let body = read_bounded(answer, ANSWER_BYTES_MAX).await?;
+        if !status.is_success() {
+            let told: ErrorAnswer = serde_json::from_slice(&body).unwrap_or_default();
+            (said.error, said.description, said.codes) = (told.error, told.error_description, told.error_codes);
+        }
+        self.note(said);
+        Ok((status.as_u16(), body))
+    }
+}
+
+#[async_trait]
+impl HttpClient for Transport {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        match self.send(request).await {
+            Ok((status, body)) => Ok(AsyncRawResponse::from_bytes(status.into(), Headers::new(), body)),
+            Err(reason) => {
+                self.note(Said { unreachable: Some(reason.clone()), ..Said::default() });
+                Err(azure_core::Error::with_message(ErrorKind::Io, reason))
+            }
+        }
+    }
+}

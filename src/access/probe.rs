@@ -1,0 +1,117 @@
+//! Walks the vendor's chain for `check --connect`: one step after the other, the first failure ends it.
+
+use std::time::Instant;
+
+use super::certificates::Found;
+use super::keeper::Answer;
+use super::skew::Skew;
+use super::tenant_service::Reply;
+use super::vendor::Chain;
+use super::{AccessError, ServiceBusAccess};
+use crate::clock::UnixMs;
+use crate::probe::{Finding, Step};
+
+const STEPS: [&str; 5] =
+    ["certificate found", "Entra token obtained", "TenantService answers", "tokens are valid", "clock agrees"];
+
+/// The steps so far.
+struct Walk {
+    steps: Vec<Step>,
+    began: Instant,
+}
+
+impl Walk {
+    fn add(&mut self, finding: Finding) {
+        let name = STEPS[self.steps.len()].to_owned();
+        let now = Instant::now();
+        self.steps.push(Step { name, took: now.duration_since(self.began), finding });
+        self.began = now;
+    }
+
+    /// Ends with `error`; the clock is still reported if an answer told it.
+    fn fail(mut self, error: &AccessError, skew: Option<Skew>) -> Vec<Step> {
+        let remedy = error.remedy().unwrap_or("see the text of the error").to_owned();
+        self.add(Finding::Bad { error: error.message().to_owned(), remedy });
+        while self.steps.len() < STEPS.len() - 1 {
+            self.add(Finding::Skipped);
+        }
+        self.end(skew)
+    }
+
+    fn end(mut self, skew: Option<Skew>) -> Vec<Step> {
+        self.add(match skew {
+            None => Finding::Skipped,
+            Some(skew) if skew.is_large() => Finding::Warning {
+                seen: format!("this machine's clock {}", skew.describe()),
+                remedy: "check its time synchronisation: tokens and assertions carry times".to_owned(),
+            },
+            Some(skew) => Finding::Good { seen: format!("this machine's clock {}", skew.describe()) },
+        });
+        self.steps
+    }
+}
+
+/// Walks `chain` from certificate to tokens.
+pub(super) async fn walk(chain: &Chain) -> Vec<Step> {
+    let mut walk = Walk { steps: Vec::with_capacity(STEPS.len()), began: Instant::now() };
+    let clock = &chain.context.clock;
+    let found = match chain.certificates().await {
+        Ok(found) => found,
+        Err(error) => return walk.fail(&error, None),
+    };
+    walk.add(certificates(&found, chain, clock.now()));
+
+    // A cached token would prove nothing.
+    let obtained = match chain.entra.token(Ok(&found.usable), true).await {
+        Ok(obtained) => obtained,
+        Err(error) => return walk.fail(&error, None),
+    };
+    let with = obtained.certificate.as_deref().unwrap_or("a certificate");
+    let seen = format!("{} accepted {with}; valid until {}", chain.entra.endpoint(), obtained.token.expires);
+    walk.add(Finding::Good { seen });
+
+    let (reply, skew) = chain.tenant_service.ask(&obtained.token).await;
+    let skew = skew.or(obtained.skew);
+    let answer = match reply {
+        Ok(Reply::Tokens(answer)) => answer,
+        Ok(Reply::TokenRefused(error)) | Err(error) => return walk.fail(&error, skew),
+    };
+    walk.add(Finding::Good { seen: endpoints(&answer) });
+    walk.add(validity(&answer, clock.now()));
+    walk.end(skew)
+}
+
+fn certificates(found: &Found, chain: &Chain, now: UnixMs) -> Finding {
+    let names: Vec<&str> = found.usable.iter().map(|certificate| certificate.name.as_str()).collect();
+    let passed_over = found.passed_over.iter().map(|text| format!("; passed over: {text}"));
+    let seen = format!("{}{}", names.join(", "), passed_over.collect::<String>());
+    match found.expires_within(chain.identity.certificate_warning, now) {
+        None => Finding::Good { seen },
+        Some(at) => Finding::Warning {
+            seen,
+            remedy: format!(
+                "the last one expires at {at}: put its successor beside it, and let the vendor register it"
+            ),
+        },
+    }
+}
+
+fn endpoints(answer: &Answer) -> String {
+    let ServiceBusAccess { host, topic, subscription, .. } = &answer.service_bus;
+    let blobs: Vec<&str> = answer.blobs.iter().map(|blob| blob.base.as_str()).collect();
+    let blobs = if blobs.is_empty() { "none".to_owned() } else { blobs.join(", ") };
+    format!("topic {topic}, subscription {subscription} on {host}; blobs in {blobs}")
+}
+
+fn validity(answer: &Answer, now: UnixMs) -> Finding {
+    let blobs = answer.blobs.iter().filter_map(|blob| blob.expires).min();
+    let says = |at: Option<UnixMs>| at.map_or_else(|| "not named".to_owned(), |at| at.to_string());
+    let seen = format!("expiry: Service Bus {}, blobs {}", says(answer.service_bus.expires), says(blobs));
+    match answer.service_bus.expires.into_iter().chain(blobs).min() {
+        Some(first) if first <= now => Finding::Bad {
+            error: format!("a token arrived expired at {first}, and it is {now} here"),
+            remedy: "check the time synchronisation of this machine".to_owned(),
+        },
+        _ => Finding::Good { seen },
+    }
+}
