@@ -50,8 +50,6 @@ pub(super) struct EntraToken {
 #[derive(Clone, Debug)]
 pub(super) struct Obtained {
     pub token: EntraToken,
-    /// How far the authority's clock is from ours, where it was asked.
-    pub skew: Option<Skew>,
     /// The certificate that was accepted, where the authority was asked.
     pub certificate: Option<String>,
 }
@@ -143,6 +141,11 @@ impl Entra {
         &self.endpoint
     }
 
+    /// How far the authority's clock was from ours, if it was asked since the last call.
+    pub fn take_skew(&self) -> Option<Skew> {
+        self.transport.take_skew()
+    }
+
     /// A valid token: the cached one, or a new one had with one of `certificates`. `Err` certificates do no harm while
     /// the last token is valid. `anew` throws away what is cached: TenantService refused it.
     ///
@@ -173,7 +176,7 @@ impl Entra {
         match state.last.clone().filter(|token| token.expires > usable_until) {
             Some(token) => {
                 tracing::warn!(%error, until = %token.expires, "no new Entra token; the last one is used while it is valid");
-                Ok(Obtained { token, skew: None, certificate: None })
+                Ok(Obtained { token, certificate: None })
             }
             None => Err(error),
         }
@@ -240,7 +243,7 @@ impl Entra {
                 let expires = UnixMs(token.expires_on.unix_timestamp().saturating_mul(1_000));
                 let token = EntraToken { secret: Secret::new(token.token.secret()), expires };
                 let certificate = said.status.map(|_| certificate.name.clone());
-                Ok(Ok(Obtained { token, skew: said.skew, certificate }))
+                Ok(Ok(Obtained { token, certificate }))
             }
             Err(_) if said.status.is_some() || said.unreachable.is_some() => Ok(Err(said)),
             // Nothing was sent: the assertion could not be signed, or the request could not be built.

@@ -3,7 +3,8 @@
 //! The library reads an error answer with borrowed text, which fails on any JSON escape in it, and then reports a parse
 //! error in place of Entra's. So the status and Entra's words are read here, before the library sees them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
@@ -16,8 +17,6 @@ use super::skew::{Skew, retry_after};
 use super::tenant_service::read_bounded;
 use crate::clock::Clock;
 use crate::error::chain;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// A token with its claims is a few kilobytes.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
@@ -41,9 +40,8 @@ pub(super) struct Said {
     pub retry_after: Option<Duration>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 struct ErrorAnswer {
     error: String,
     error_description: String,
@@ -56,11 +54,12 @@ pub(super) struct Transport {
     client: reqwest::Client,
     clock: Arc<dyn Clock>,
     said: Mutex<Said>,
+    skew: Mutex<Option<Skew>>,
 }
 
 impl Transport {
     pub fn new(client: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
-        Self { client, clock, said: Mutex::default() }
+        Self { client, clock, said: Mutex::default(), skew: Mutex::default() }
     }
 
     /// What was said since the last call; empty if nothing was asked.
@@ -68,7 +67,15 @@ impl Transport {
         std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How far the authority's clock was from ours, if it was asked since the last call.
+    pub fn take_skew(&self) -> Option<Skew> {
+        self.skew.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn note(&self, said: Said) {
+        if said.skew.is_some() {
+            *self.skew.lock().unwrap_or_else(PoisonError::into_inner) = said.skew;
+        }
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) = said;
     }
 
@@ -76,6 +83,7 @@ impl Transport {
         let Body::Bytes(body) = request.body().clone() else {
             return Err("a token request is never a stream".to_owned());
         };
+        let assertion = assertion_in(&body);
         let sent = self
             .client
             .post(request.url().clone())
@@ -96,11 +104,25 @@ impl Transport {
         let body = read_bounded(answer, ANSWER_BYTES_MAX).await?;
         if !status.is_success() {
             let told: ErrorAnswer = serde_json::from_slice(&body).unwrap_or_default();
-            (said.error, said.description, said.codes) = (told.error, told.error_description, told.error_codes);
+            said.codes = told.error_codes;
+            said.error = without(&told.error, &assertion);
+            said.description = without(&told.error_description, &assertion);
         }
         self.note(said);
         Ok((status.as_u16(), body))
     }
+}
+
+/// The assertion that a form carries: an authority may quote it back at us.
+fn assertion_in(form: &[u8]) -> String {
+    url::form_urlencoded::parse(form)
+        .find(|(name, _)| name == "client_assertion")
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+}
+
+fn without(text: &str, assertion: &str) -> String {
+    if assertion.is_empty() { text.to_owned() } else { text.replace(assertion, "[secret]") }
 }
 
 #[async_trait]

@@ -1,8 +1,9 @@
 //! For this room's tests: certificates made on the spot, and an authority with a TenantService on a loopback port over TLS.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -27,18 +28,25 @@ pub struct Issued {
     pub key_pem: String,
 }
 
+/// RSA keys take long to make: each name has one for the whole test run, as if a certificate were renewed with its key.
+fn rsa_key(name: &str) -> Arc<KeyPair> {
+    static KEYS: LazyLock<Mutex<HashMap<String, Arc<KeyPair>>>> = LazyLock::new(Mutex::default);
+    let mut keys = KEYS.lock().unwrap();
+    let new = || Arc::new(KeyPair::generate_for(&PKCS_RSA_SHA256).expect("a key"));
+    Arc::clone(keys.entry(name.to_owned()).or_insert_with(new))
+}
+
 impl Issued {
     /// An RSA certificate that is valid from so many days after `base` until so many.
     pub fn rsa(name: &str, base: UnixMs, from_days: i64, to_days: i64) -> Self {
-        Self::new(&PKCS_RSA_SHA256, name, base, from_days, to_days)
+        Self::new(&rsa_key(name), name, base, from_days, to_days)
     }
 
     pub fn ec(name: &str, base: UnixMs, from_days: i64, to_days: i64) -> Self {
-        Self::new(&PKCS_ECDSA_P256_SHA256, name, base, from_days, to_days)
+        Self::new(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key"), name, base, from_days, to_days)
     }
 
-    fn new(algorithm: &'static rcgen::SignatureAlgorithm, name: &str, base: UnixMs, from: i64, to: i64) -> Self {
-        let key = KeyPair::generate_for(algorithm).expect("a key");
+    fn new(key: &KeyPair, name: &str, base: UnixMs, from: i64, to: i64) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.subject_alt_names = vec![SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into())];
@@ -48,7 +56,7 @@ impl Issued {
         };
         params.not_before = day(from);
         params.not_after = day(to);
-        let certificate = params.self_signed(&key).expect("a certificate");
+        let certificate = params.self_signed(key).expect("a certificate");
         Self { der: certificate.der().to_vec(), certificate_pem: certificate.pem(), key_pem: key.serialize_pem() }
     }
 

@@ -64,14 +64,14 @@ pub(super) async fn walk(chain: &Chain) -> Vec<Step> {
     // A cached token would prove nothing.
     let obtained = match chain.entra.token(Ok(&found.usable), true).await {
         Ok(obtained) => obtained,
-        Err(error) => return walk.fail(&error, None),
+        Err(error) => return walk.fail(&error, chain.entra.take_skew()),
     };
     let with = obtained.certificate.as_deref().unwrap_or("a certificate");
     let seen = format!("{} accepted {with}; valid until {}", chain.entra.endpoint(), obtained.token.expires);
     walk.add(Finding::Good { seen });
 
     let (reply, skew) = chain.tenant_service.ask(&obtained.token).await;
-    let skew = skew.or(obtained.skew);
+    let skew = skew.or(chain.entra.take_skew());
     let answer = match reply {
         Ok(Reply::Tokens(answer)) => answer,
         Ok(Reply::TokenRefused(error)) | Err(error) => return walk.fail(&error, skew),

@@ -157,8 +157,9 @@ impl Origin for Chain {
         let found = self.certificates().await;
         self.report_certificates(&found, self.context.clock.now());
         let usable = found.as_ref().map(|found| found.usable.as_slice()).map_err(Clone::clone);
-        let obtained = self.entra.token(usable, false).await?;
-        self.report_skew(obtained.skew);
+        let obtained = self.entra.token(usable, false).await;
+        self.report_skew(self.entra.take_skew());
+        let obtained = obtained?;
         if let Some(certificate) = &obtained.certificate {
             tracing::info!(%certificate, until = %obtained.token.expires, "Entra token obtained");
         }
@@ -169,3 +170,7 @@ impl Origin for Chain {
         probe::walk(self).await
     }
 }
+
+#[cfg(test)]
+#[path = "vendor_tests.rs"]
+mod tests;
