@@ -196,6 +196,9 @@ impl Write for Log {
     }
 }
 
+/// What goes wrong; `None` where the vendor answers as ever.
+type Fault = Box<dyn Fn(&Seen) -> Option<Reply> + Send>;
+
 /// Each way that the vendor's side can go wrong quotes back every secret that it knows.
 #[tokio::test]
 async fn no_secret_is_found_in_anything_that_is_shown() {
@@ -214,7 +217,7 @@ async fn no_secret_is_found_in_anything_that_is_shown() {
     };
     let mut shown = String::new();
     let mut assertions = Vec::new();
-    let faults: Vec<Box<dyn Fn(&Seen) -> Option<Reply> + Send>> = vec![
+    let faults: Vec<Fault> = vec![
         Box::new(|_| None),
         Box::new(move |seen| seen.authorization.as_ref().map(|_| Reply::new(401, quote(seen)))),
         Box::new(move |seen| seen.authorization.as_ref().map(|_| Reply::new(403, quote(seen)))),
