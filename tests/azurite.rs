@@ -1,5 +1,7 @@
 //! Microsoft's own blob emulator takes the signatures that our sandbox makes.
 
+#![cfg(feature = "sandbox")]
+
 #[path = "common/azurite.rs"]
 mod azurite;
 #[path = "common/peers.rs"]

@@ -1,5 +1,7 @@
 //! The official Python SDK's certificate credential against the sandbox's authority.
 
+#![cfg(feature = "sandbox")]
+
 #[path = "common/peers.rs"]
 mod peers;
 

@@ -19,6 +19,8 @@ use clap::{Parser, Subcommand};
 pub mod check;
 pub mod exit;
 pub mod log;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;
 
 use exit::Exit;
 use log::{LogFormat, LogSettings};
@@ -98,11 +100,16 @@ impl Global {
 enum Command {
     /// Say what the configuration means, or what is wrong with it
     Check(check::Args),
+    /// Play the vendor on this machine: authority, TenantService, Service Bus and blob store
+    #[cfg(feature = "sandbox")]
+    Sandbox(sandbox::Args),
 }
 
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(args) => check::run(&args, global),
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(args) => sandbox::run(args, global),
     }
 }
 

@@ -253,7 +253,7 @@ impl Default for Count {
 
 async fn duplicate(State(sandbox): Shared, body: Bytes) -> Answer<SandboxState> {
     let Count { count } = read(&body)?;
-    sandbox.broker().duplicate_next(&sandbox.subscription_path(), count)?;
+    sandbox.duplicate_next(count)?;
     done(&sandbox)
 }
 

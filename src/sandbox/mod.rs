@@ -30,6 +30,7 @@ pub mod control;
 mod control_tests;
 mod core;
 mod entra;
+mod folder;
 mod pki;
 mod publish;
 pub mod sample;

@@ -51,6 +51,14 @@ pub struct SandboxSettings {
     pub subscription: String,
 }
 
+impl SandboxSettings {
+    /// Everything on free ports, in the folder `dir`, which stays.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: Some(dir.into()), ..Self::default() }
+    }
+}
+
 impl Default for SandboxSettings {
     fn default() -> Self {
         Self {

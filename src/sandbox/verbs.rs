@@ -95,6 +95,20 @@ impl Sandbox {
     pub fn rotate_service_bus_key(&self) {
         self.core.broker.rotate_key();
     }
+
+    /// Gives both the Service Bus policy and the storage account a new key, as the vendor does every so often.
+    pub fn rotate_keys(&self) {
+        self.rotate_service_bus_key();
+        self.rotate_blob_key();
+    }
+
+    /// The next `count` announcements are delivered twice.
+    ///
+    /// # Errors
+    /// Never, as long as the subscription is there.
+    pub fn duplicate_next(&self, count: u32) -> Result<(), SandboxError> {
+        Ok(self.core.broker.duplicate_next(&self.subscription_path(), count)?)
+    }
 }
 
 /// Blobs.

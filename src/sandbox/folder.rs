@@ -1,0 +1,78 @@
+//! The sandbox's folder: certificates, and a configuration with which the daemon runs against it.
+//!
+//! ```text
+//! longshore.toml   ca.pem   certificates/longshore.pem   blobs/ (large generated files)
+//! ```
+
+use std::path::PathBuf;
+
+use super::pki::write_private;
+use super::{Sandbox, SandboxError};
+
+/// How a configuration of ours begins; another one is never overwritten.
+const MARK: &str = "# Written by `longshore sandbox`; written again at every start.";
+
+impl Sandbox {
+    /// A configuration for this sandbox, to be put into its folder: everything that is published goes to files in
+    /// `delivered/`.
+    #[must_use]
+    pub fn configuration(&self) -> String {
+        let settings = self.settings();
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        format!(
+            r#"{MARK}
+
+[identity]
+authority = {authority}
+client_id = {client_id}
+scope = {scope}
+certificates = "certificates"
+ca_file = "ca.pem"
+
+[[feed]]
+name = "export"
+type = "service-bus"
+tenant_service = {tenant_service}
+integration_name = {integration_name}
+
+[[route]]
+name = "everything"
+blob_types = ["*"]
+sinks = ["files"]
+
+[[sink]]
+name = "files"
+type = "directory"
+path = "delivered"
+
+[inbox]
+path = "inbox.db"
+"#,
+            authority = quoted(self.authority().as_str()),
+            client_id = quoted(&settings.client_id),
+            scope = quoted(&settings.scope),
+            tenant_service = quoted(self.tenant_service().as_str()),
+            integration_name = quoted(&settings.integration_name),
+        )
+    }
+
+    /// Writes [`Sandbox::configuration`] into the folder, in place of an earlier one of ours, and returns its path.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or is somebody else's.
+    pub fn write_configuration(&self) -> Result<PathBuf, SandboxError> {
+        let path = self.dir().join("longshore.toml");
+        match std::fs::read_to_string(&path) {
+            Ok(text) if !text.starts_with(MARK) => {
+                return Err(SandboxError::Request(format!(
+                    "{} was not written by the sandbox; move it away or choose another folder",
+                    path.display()
+                )));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(SandboxError::Write { path, source }),
+        }
+        write_private(&path, self.configuration().as_bytes())
+    }
+}
