@@ -18,9 +18,17 @@ use clap::{Parser, Subcommand};
 
 pub mod check;
 pub mod exit;
+#[cfg(test)]
+mod fixture;
 pub mod log;
+pub mod notices;
+pub mod replay;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod screen;
+pub mod select;
+pub mod show;
+pub mod status;
 
 use exit::Exit;
 use log::{LogFormat, LogSettings};
@@ -103,6 +111,14 @@ enum Command {
     /// Play the vendor on this machine: authority, TenantService, Service Bus and blob store
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Args),
+    /// Show how everything is, on one screen
+    Status(status::Args),
+    /// List the stored notices
+    Notices(notices::Args),
+    /// Tell a notice's whole story
+    Show(show::Args),
+    /// Deliver again what is stored
+    Replay(replay::Args),
 }
 
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
@@ -110,6 +126,10 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&args, global),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(args) => sandbox::run(args, global),
+        Command::Status(args) => status::run(args, global),
+        Command::Notices(args) => notices::run(args, global),
+        Command::Show(args) => show::run(args, global),
+        Command::Replay(args) => replay::run(args, global),
     }
 }
 

@@ -1,0 +1,216 @@
+//! `longshore status`: how everything is, on one screen.
+
+use std::process::ExitCode;
+
+use super::Global;
+use super::exit::Exit;
+use super::screen::{Align, Table, clean, cut, length, moment, number, plural, size, wrapped};
+use super::select;
+use crate::clock::UnixMs;
+use crate::inbox::ledger::{DaemonSummary, Done, Ledger, Summary};
+use crate::ops::health::{Condition, Part};
+
+/// Routes that are shown, so that the screen stays one.
+const ROUTES_MAX: usize = 12;
+
+/// What can be typed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows the daemon's parts, the notices by state, and what each route has to do and has done.
+///
+/// # Errors
+/// When the configuration is wrong or the inbox cannot be read.
+pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let (_, inbox) = select::open_inbox(global)?;
+    let summary = super::runtime(1)?.block_on(inbox.summary())?;
+    if args.json {
+        select::print_json(&summary)?;
+    } else {
+        select::print(&screen(&summary))?;
+    }
+    Ok(if summary.unbalanced > 0 { Exit::Data.into() } else { ExitCode::SUCCESS })
+}
+
+fn screen(summary: &Summary) -> String {
+    let now = summary.at;
+    let mut out = String::new();
+    if summary.daemons.is_empty() {
+        out.push_str("no daemon is running\n");
+    }
+    for daemon in &summary.daemons {
+        tell_daemon(&mut out, daemon, now);
+    }
+    out.push('\n');
+
+    let notices = &summary.notices;
+    let counted = [
+        (notices.heard, "heard"),
+        (notices.open, "open"),
+        (notices.finished, "finished"),
+        (notices.skipped, "skipped"),
+        (notices.quarantined, "quarantined"),
+    ];
+    let counted: Vec<_> = counted.iter().map(|(count, state)| format!("{} {state}", number(*count))).collect();
+    fact(&mut out, "notices", &counted.join(", "));
+    if let Some(oldest) = summary.oldest_waiting {
+        fact(&mut out, "oldest waiting", &format!("notice {}, since {}", oldest.notice, moment(oldest.stored, now)));
+    }
+    if notices.with_withheld_records > 0 {
+        let finished = plural(notices.with_withheld_records, "finished notice");
+        fact(&mut out, "withheld", &format!("{finished} with parked or quarantined records"));
+    }
+    let accounts = match summary.unbalanced {
+        0 => "every delivery adds up".to_owned(),
+        n => format!(
+            "{} not add up",
+            if n == 1 { "1 delivery does".to_owned() } else { format!("{} deliveries do", number(n)) }
+        ),
+    };
+    fact(&mut out, "accounts", &accounts);
+    let room = format!(
+        "{} ({} free), log {}",
+        size(summary.database_bytes),
+        size(summary.free_bytes),
+        size(summary.log_bytes)
+    );
+    fact(&mut out, "inbox", &format!("{}, {room}", clean(&summary.path)));
+    if !summary.routes.is_empty() {
+        out.push('\n');
+        out.push_str(&to_do(summary));
+        out.push('\n');
+        out.push_str(&done(summary));
+    }
+    out
+}
+
+fn fact(out: &mut String, name: &str, text: &str) {
+    out.push_str(&wrapped(&format!("{name:<16}"), text));
+}
+
+fn tell_daemon(out: &mut String, daemon: &DaemonSummary, now: UnixMs) {
+    let name = format!("longshore {} {}, process {}", clean(&daemon.mode), clean(&daemon.version), daemon.pid);
+    let head = if daemon.alive {
+        format!("{name}, up {}", length(now.since(daemon.started)))
+    } else {
+        format!("{name}: not running, last heard of {}", moment(daemon.heartbeat, now))
+    };
+    out.push_str(&wrapped("", &head));
+    if !daemon.alive {
+        return;
+    }
+    let name_width = daemon.parts.iter().map(|part| part.name.chars().count()).max().unwrap_or(0).clamp(8, 24);
+    for part in &daemon.parts {
+        out.push_str(&tell_part(part, name_width, now));
+    }
+}
+
+fn tell_part(part: &Part, name_width: usize, now: UnixMs) -> String {
+    let (condition, note) = match &part.condition {
+        Condition::Good { note } => ("good", note.as_str()),
+        Condition::Starting => ("starting", ""),
+        Condition::Degraded { reason } => ("degraded", reason.as_str()),
+    };
+    let name = cut(&clean(&part.name), name_width);
+    let since = length(now.since(part.since));
+    let head = format!("  {name:<name_width$}  {condition:<8} {since:>7}  ");
+    // Without a note the head's own trailing space would stay.
+    wrapped(&head, &clean(note)).lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn to_do(summary: &Summary) -> String {
+    let columns = [
+        ("to do", Align::Flexible),
+        ("ready", Align::Right),
+        ("in work", Align::Right),
+        ("retry", Align::Right),
+        ("quarantined", Align::Right),
+    ];
+    let mut table = Table::new(0, &columns);
+    for route in summary.routes.iter().take(ROUTES_MAX) {
+        table.row([
+            clean(route.route.as_str()),
+            number(route.ready),
+            number(route.claimed),
+            number(route.waiting),
+            number(route.quarantined),
+        ]);
+    }
+    table.lines(|row| {
+        let error = summary.routes[row].error.as_deref()?;
+        Some(format!("{}\n", cut(&format!("    retry: {}", clean(error)), super::screen::COLUMNS)))
+    })
+}
+
+fn done(summary: &Summary) -> String {
+    let columns = [
+        ("last 24 hours", Align::Flexible),
+        ("files", Align::Right),
+        ("read", Align::Right),
+        ("delivered", Align::Right),
+        ("filtered", Align::Right),
+        ("parked", Align::Right),
+        ("quarantined", Align::Right),
+        ("payload", Align::Right),
+    ];
+    let mut table = Table::new(0, &columns);
+    let mut add = |name: String, done: &Done| {
+        let counts = done.counts;
+        table.row([
+            name,
+            number(done.deliveries),
+            number(counts.read),
+            number(counts.delivered),
+            number(counts.filtered),
+            number(counts.parked),
+            number(counts.quarantined),
+            size(done.bytes),
+        ]);
+    };
+    for route in summary.routes.iter().take(ROUTES_MAX) {
+        add(clean(route.route.as_str()), &route.last_day);
+    }
+    if summary.routes.len() > 1 {
+        let left_out = summary.routes.len().saturating_sub(ROUTES_MAX);
+        let name = if left_out > 0 { format!("all (and {left_out} more)") } else { "all".to_owned() };
+        add(name, &summary.last_day);
+    }
+    table.lines(|_| None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture::{busy_summary, empty_summary};
+
+    #[test]
+    fn a_busy_inbox_on_one_screen() {
+        let screen = screen(&busy_summary());
+        assert!(screen.lines().all(|line| line.chars().count() <= super::super::screen::COLUMNS));
+        insta::assert_snapshot!(screen);
+    }
+
+    #[test]
+    fn an_empty_inbox() {
+        insta::assert_snapshot!(screen(&empty_summary()));
+    }
+
+    #[test]
+    fn a_daemon_that_died() {
+        let mut summary = busy_summary();
+        summary.daemons.truncate(1);
+        summary.daemons[0].alive = false;
+        summary.unbalanced = 1;
+        summary.routes.clear();
+        insta::assert_snapshot!(screen(&summary));
+    }
+
+    #[test]
+    fn the_status_as_json() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&busy_summary()).unwrap());
+    }
+}
