@@ -75,8 +75,9 @@ impl PayloadOpener {
             return Err(PayloadError::Opaque { object: super::object_of(notice), media_type });
         }
         let plan = Plan { form, hints: hints.clone(), batch, limits: self.limits.clone() };
+        let content_type = notice.metadata.content_type.clone();
         let job: Job<RecordBatch> = Arc::new(move |decompressor, emit| {
-            let mut text = Text::new(decompressor);
+            let mut text = Text::new(decompressor, content_type.as_deref());
             let records = split::split(&plan, &mut text, emit)?;
             Ok((records, text.into_inner().seen()))
         });

@@ -13,6 +13,10 @@ mod csv;
 mod json;
 mod json_lines;
 mod json_text;
+mod markup;
+mod xml;
+mod xml_json;
+mod xml_lines;
 
 use std::io::{self, Read};
 
@@ -64,7 +68,9 @@ pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_
         Form::JsonLines => json_lines::split(plan, text, emit),
         Form::Json => json::split(plan, text, emit),
         Form::Csv => csv::split(plan, text, emit),
-        Form::XmlLines | Form::Xml | Form::Opaque => Err(Stop::Unreadable("its form has no records".to_owned())),
+        Form::XmlLines => xml_lines::split(plan, text, emit),
+        Form::Xml => xml::split(plan, text, emit),
+        Form::Opaque => Err(Stop::Unreadable("its form has no records".to_owned())),
     }
 }
 
