@@ -22,6 +22,9 @@ const LAST_WORDS_LINES: usize = 5;
 /// another one behind that keeps it open.
 const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 
+/// How long a killed program is waited for.
+const KILLED_WAIT: Duration = Duration::from_secs(5);
+
 /// How a program ended.
 pub(super) enum Ended {
     Exited { status: ExitStatus, last_words: String },
@@ -70,7 +73,9 @@ pub(super) async fn run(
                 _ = &mut streams, if streams_open => streams_open = false,
                 () = &mut timer => {
                     group.kill();
-                    child.wait().await?;
+                    // It may have left the group. Where it cannot be ended at all, it is not waited for.
+                    let _ = child.start_kill();
+                    let _ = tokio::time::timeout(KILLED_WAIT, child.wait()).await;
                     group.disarm();
                     break;
                 }

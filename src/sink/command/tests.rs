@@ -17,7 +17,8 @@ fn sink_for(script: &str, dir: &Path, timeout: Duration) -> CommandSink {
 }
 
 async fn run_on(sink: &CommandSink, batch: &RecordBatch) -> Result<Delivered, SinkError> {
-    sink.open(delivery("Items; rm -rf $HOME"), Progress::default()).await.expect("open").transfer.deliver(batch).await
+    let mut opened = sink.open(delivery("Items; rm -rf $HOME"), Progress::default()).await.expect("open");
+    tokio::time::timeout(Duration::from_secs(60), opened.transfer.deliver(batch)).await.expect("bounded by the sink")
 }
 
 async fn run(script: &str) -> Result<Delivered, SinkError> {

@@ -253,8 +253,11 @@ impl Transfer for DirectoryTransfer {
         if self.shared.format == DirectoryFormat::Raw {
             return Err(SinkError::not_records(&self.shared.name));
         }
-        if !batch.spans.is_empty() {
-            // Cheap: a copy of the spans, and a reference to the buffer. The lines are put together off the runtime.
+        if batch.is_lines {
+            let lines = batch.buffer.clone();
+            self.write(move |file| file.write(&lines)).await?;
+        } else if !batch.spans.is_empty() {
+            // The copy is of the spans alone; the lines are put together off the runtime.
             let batch = batch.clone();
             self.write(move |file| file.write(&batch.to_lines())).await?;
         }
