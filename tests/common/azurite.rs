@@ -8,6 +8,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use longshore::sandbox::AccountKey;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
@@ -57,10 +58,22 @@ impl Azurite {
         Some(Self { child, base: Url::parse(&base).expect("a URL"), key })
     }
 
-    /// Ends it and waits until it is gone. Its data stay.
+    /// Asks it to end, and waits until it has: its data are on disk then.
     pub async fn stop(mut self) {
+        let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it runs");
+        kill_process(id, Signal::TERM).expect("it is ours");
+        tokio::time::timeout(LIMIT, self.child.wait()).await.expect("in time").expect("ended");
+    }
+
+    /// Ends it at once, whatever it does.
+    pub async fn kill(mut self) {
         self.child.start_kill().expect("it is ours");
         tokio::time::timeout(LIMIT, self.child.wait()).await.expect("in time").expect("ended");
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.base.port().expect("its address has one")
     }
 
     /// Makes a container, with an account SAS: a container's own SAS cannot make it.
