@@ -257,3 +257,44 @@ fn a_table_name_that_cannot_be_one_is_refused() {
     }
     assert!(table(&"x".repeat(200)).is_err());
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(12))]
+    #[test]
+    fn the_newest_record_stays_in_whatever_order_files_finish(
+        files in proptest::collection::vec((0..3_i64, 0..2_i64, proptest::collection::vec((0..3_u8, 0..3_u8), 1..4)), 1..6),
+        order in proptest::collection::vec(proptest::prelude::any::<u32>(), 6),
+        own_version in proptest::prelude::any::<bool>(),
+    ) {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("out.db");
+        let version = own_version.then(|| "/v".to_owned());
+        let sink = sink_of(SqliteSettings { version, ..settings(&path) });
+        let mut newest = std::collections::BTreeMap::new();
+        let mut deliveries = Vec::new();
+        for (number, (millisecond, sequence, records)) in files.iter().enumerate() {
+            let mut delivery = published(number as i64, *millisecond);
+            Arc::make_mut(&mut delivery.notice).sequence = *sequence;
+            let mut bodies = Vec::new();
+            for (at, (id, v)) in records.iter().enumerate() {
+                let body = format!(r#"{{"id":{id},"v":{v},"file":{number},"at":{at}}}"#);
+                let rank = (if own_version { i64::from(*v) } else { *millisecond }, *millisecond, *sequence, number, at);
+                let best = newest.entry(*id).or_insert_with(|| (rank, body.clone()));
+                if rank >= best.0 {
+                    *best = (rank, body.clone());
+                }
+                bodies.push(body);
+            }
+            deliveries.push((order[number], delivery, bodies));
+        }
+        deliveries.sort_by_key(|(place, ..)| *place);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+        runtime.block_on(async {
+            for (_, delivery, bodies) in deliveries {
+                deliver(&sink, delivery, &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            }
+        });
+        let expected: Vec<String> = newest.into_values().map(|(_, body)| body).collect();
+        proptest::prop_assert_eq!(self::bodies(&path), expected);
+    }
+}
