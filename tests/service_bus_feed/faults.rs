@@ -22,6 +22,23 @@ async fn a_detached_link_is_attached_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_being_stored_when_the_link_ended_is_completed_without_coming_again() {
+    let world = world(setup()).await;
+    world.inbox.set_open(false);
+    world.publish(0..5);
+    world.start();
+    world.inbox.until(|asked| !asked.is_empty()).await;
+    world.broker_is(|state| state.subscription(PATH).delivered == 5).await;
+    world.broker.rotate_key();
+    world.broker_is(|state| state.links_detached == 1).await;
+    world.inbox.set_open(true);
+    let state = world.all_completed().await.subscription(PATH);
+    assert_eq!((state.delivered, state.locks_expired), (5, 0));
+    world.stop().await;
+    assert_eq!((world.counted().stored, world.counted().duplicates, world.counted().settled), (5, 0, 5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_break_off_in_mid_stream_lose_nothing() {
     let mut setup = setup();
     setup.broker.lock_duration = Duration::from_secs(1);

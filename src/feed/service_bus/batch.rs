@@ -99,10 +99,31 @@ impl Stored {
         self.0.iter().filter(|(_, receipt)| receipt.is_duplicate()).count()
     }
 
-    /// Completes the messages with the broker; returns their notices.
-    pub(super) async fn settle(self, receiver: &Receiver) -> Result<Vec<NoticeId>, IllegalLinkStateError> {
-        let (deliveries, receipts): (Vec<_>, Vec<_>) = self.0.into_iter().unzip();
-        receiver.accept_all(deliveries).await?;
-        Ok(receipts.iter().map(Receipt::notice).collect())
+    /// Completes the messages with the broker.
+    pub(super) async fn settle(&self, receiver: &Receiver) -> Result<(), IllegalLinkStateError> {
+        receiver.accept_all(self.0.iter().map(|(delivery, _receipt)| delivery.clone())).await
     }
+
+    /// The stored notices.
+    pub(super) fn notices(&self) -> impl Iterator<Item = NoticeId> {
+        self.0.iter().map(|(_delivery, receipt)| receipt.notice())
+    }
+
+    /// What is left to complete by lock token when the link is gone. Messages whose tag is not a lock token come
+    /// again.
+    pub(super) fn into_orphans(self) -> Vec<Orphan> {
+        let orphan = |(delivery, receipt): (DeliveryInfo, Receipt)| {
+            // The tag is a .NET GUID: its first three groups are little-endian.
+            let tag: [u8; 16] = delivery.delivery_tag().as_ref().try_into().ok()?;
+            Some(Orphan { lock_token: uuid::Uuid::from_bytes_le(tag), notice: receipt.notice() })
+        };
+        self.0.into_iter().filter_map(orphan).collect()
+    }
+}
+
+/// A stored message whose link ended before it was completed. Made of [`Stored`] alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Orphan {
+    pub(super) lock_token: uuid::Uuid,
+    pub(super) notice: NoticeId,
 }

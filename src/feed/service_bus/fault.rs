@@ -188,18 +188,18 @@ impl Fault {
         match error {
             SenderAttachError::RemoteClosedWithError(said) => Self::of_amqp(said, generation),
             SenderAttachError::SessionStopped(reason) => Self::of_session_stop(reason, generation),
-            other => Self::failed("attaching to $cbs", other),
+            other => Self::failed("attaching for a request", other),
         }
     }
 
-    pub(super) fn of_send(error: &SendError, generation: u64) -> Self {
+    pub(super) fn of_send(step: &'static str, error: &SendError, generation: u64) -> Self {
         match error {
             SendError::LinkStateError(state) => Self::of_link_state(state, generation),
             SendError::Detached(
                 DetachError::RemoteDetachedWithError(said) | DetachError::RemoteClosedWithError(said),
             ) => Self::of_amqp(said, generation),
             SendError::Detached(DetachError::SessionStopped(reason)) => Self::of_session_stop(reason, generation),
-            other => Self::failed("sending the token", other),
+            other => Self::failed(step, other),
         }
     }
 

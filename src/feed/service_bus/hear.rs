@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at
 use tokio_util::sync::CancellationToken;
 
 use crate::feed::service_bus::announcement;
-use crate::feed::service_bus::batch::{Heard, NotStored, Stored};
+use crate::feed::service_bus::batch::{Heard, NotStored, Orphan, Stored};
 use crate::feed::service_bus::fault::Fault;
 use crate::feed::service_bus::stream::Pulse;
 use crate::feed::service_bus::{Counters, ServiceBusFeed};
@@ -55,6 +55,12 @@ pub(super) struct Hearing<'a> {
     committing: usize,
     /// Settled with the broker; the inbox is told along with the next commit.
     settled: Vec<NoticeId>,
+    /// When credit was last given.
+    asked: Instant,
+    /// The broker has ended the link: what is settled on it now is not heard any more, though the library sends it.
+    is_link_gone: bool,
+    /// Stored messages that could not be settled on the link.
+    orphans: Vec<Orphan>,
 }
 
 impl<'a> Hearing<'a> {
@@ -82,6 +88,9 @@ impl<'a> Hearing<'a> {
             work: None,
             committing: 0,
             settled: Vec::new(),
+            asked: Instant::now(),
+            is_link_gone: false,
+            orphans: Vec::new(),
         }
     }
 
@@ -94,7 +103,13 @@ impl<'a> Hearing<'a> {
         stop: &CancellationToken,
     ) -> Fault {
         let Err(fault) = self.listen(consent, pulse, heartbeat, stop).await;
-        fault
+        // The library gives up on a silent broker at about the same time, and only says that the connection ended.
+        match fault {
+            Fault::Lost(_) if pulse.silence() >= self.feed.settings.silence_max.mul_f64(0.9) => {
+                Fault::Silent(pulse.silence())
+            }
+            other => other,
+        }
     }
 
     async fn listen(
@@ -146,8 +161,15 @@ impl<'a> Hearing<'a> {
                     if self.work.as_ref().is_none_or(|(_, since)| since.elapsed() < COMMIT_PATIENCE) {
                         heartbeat.beat();
                     }
-                    if !is_working && self.heard.is_empty() && !self.settled.is_empty() {
-                        self.commit();
+                    if !is_working && self.heard.is_empty() {
+                        if !self.settled.is_empty() {
+                            self.commit();
+                        }
+                        // Says the same credit again: it heals a broker that has lost count, and tells one that
+                        // drops idle connections that this one is wanted.
+                        if self.asked.elapsed() > silence_max / 2 {
+                            self.ask_for_more().await?;
+                        }
                     }
                 }
                 () = patience.as_mut(), if !is_working && !self.heard.is_empty() => self.commit(),
@@ -193,7 +215,10 @@ impl<'a> Hearing<'a> {
                 Ok(())
             }
             Err(RecvError::MessageDecode(error)) => self.set_aside(error).await,
-            Err(error) => Err(Fault::of_recv(&error, self.generation)),
+            Err(error) => {
+                self.is_link_gone = true;
+                Err(Fault::of_recv(&error, self.generation))
+            }
         }
     }
 
@@ -246,14 +271,20 @@ impl<'a> Hearing<'a> {
         match done {
             Ok(stored) => {
                 self.counters.count_stored(stored.len(), stored.duplicates());
+                if self.is_link_gone {
+                    self.orphans.extend(stored.into_orphans());
+                    return Ok(());
+                }
+                if let Err(error) = stored.settle(&self.receiver).await {
+                    self.orphans.extend(stored.into_orphans());
+                    return Err(Fault::of_settle(&error, self.generation));
+                }
                 let count = stored.len();
-                let settled =
-                    stored.settle(&self.receiver).await.map_err(|error| Fault::of_settle(&error, self.generation))?;
                 self.counters.count_settled(count);
+                self.settled.extend(stored.notices());
                 if count > 0 {
                     self.window = self.window.saturating_mul(2).min(self.window_max);
                 }
-                self.settled.extend(settled);
                 Ok(())
             }
             Err(not_stored) => {
@@ -268,14 +299,16 @@ impl<'a> Hearing<'a> {
 
     /// Asks for as many messages as the window has room for.
     async fn ask_for_more(&mut self) -> Result<(), Fault> {
+        self.asked = Instant::now();
         let unsettled = self.heard.len() + self.committing;
         let credit = u32::try_from(self.window.saturating_sub(unsettled)).unwrap_or(u32::MAX);
         self.receiver.set_credit(credit).await.map_err(|error| Fault::of_settle(&error, self.generation))
     }
 
     /// Ends hearing in good order after `fault`: nothing more is asked for; what is held is stored and settled, or
-    /// given back when the inbox cannot store. Bounded in time. Returns the receiver for the farewell.
-    pub(super) async fn wind_down(mut self, fault: &Fault) -> Receiver {
+    /// given back when the inbox cannot store. Bounded in time. Returns the receiver for the farewell, and what is
+    /// stored and could not be settled.
+    pub(super) async fn wind_down(mut self, fault: &Fault) -> (Receiver, Vec<Orphan>) {
         let deadline = Instant::now() + WIND_DOWN_LIMIT;
         let can_store = !matches!(fault, Fault::Inbox { .. });
         let farewell = async {
@@ -311,12 +344,12 @@ impl<'a> Hearing<'a> {
                 tracing::warn!("the inbox did not note in time what was settled");
             }
         }
-        self.receiver
+        (self.receiver, self.orphans)
     }
 
     /// Tells the broker to send no more, and takes what was on its way.
     async fn drain(&mut self) {
-        if self.receiver.drain().await.is_err() {
+        if self.is_link_gone || self.receiver.drain().await.is_err() {
             return;
         }
         while self.receiver.credit() > 0 {

@@ -1,4 +1,4 @@
-//! A connection with what hangs on it: the session of `$cbs` with its link pair, and the session with the receiver.
+//! A connection with what hangs on it: the session of the requests (`$cbs`, `$management`), and the session with the receiver.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use fe2o3_amqp_types::definitions::ReceiverSettleMode;
 use tokio::time::timeout;
 
 use crate::access::{ServiceBusAccess, TokenSet};
-use crate::feed::service_bus::ServiceBusSettings;
+use crate::feed::service_bus::batch::Orphan;
 use crate::feed::service_bus::cbs::Cbs;
 use crate::feed::service_bus::fault::Fault;
 use crate::feed::service_bus::stream::{Carrier, Pulse, Route};
+use crate::feed::service_bus::{ServiceBusSettings, management};
 
 /// How long a single step of connecting may take: long enough for a slow proxy, short enough to try again soon.
 pub(super) const STEP_LIMIT: Duration = Duration::from_secs(30);
@@ -34,7 +35,7 @@ pub(super) async fn step<T>(name: &'static str, work: impl Future<Output = Resul
 /// An open connection.
 pub(super) struct Link {
     connection: ConnectionHandle<()>,
-    cbs_session: SessionHandle<()>,
+    requests_session: SessionHandle<()>,
     session: SessionHandle<()>,
     pulse: Pulse,
 }
@@ -60,14 +61,14 @@ impl Link {
                 .open_with_stream(stream)
                 .await
                 .map_err(|error| Fault::of_open(&error, generation))?;
-            let cbs_session =
+            let requests_session =
                 Session::begin(&mut connection).await.map_err(|error| Fault::of_begin(&error, generation))?;
             let session = Session::begin(&mut connection).await.map_err(|error| Fault::of_begin(&error, generation))?;
-            Ok((connection, cbs_session, session))
+            Ok((connection, requests_session, session))
         })
         .await;
         match opened {
-            Ok((connection, cbs_session, session)) => Ok(Self { connection, cbs_session, session, pulse }),
+            Ok((connection, requests_session, session)) => Ok(Self { connection, requests_session, session, pulse }),
             Err(fault) => {
                 pulse.cut();
                 Err(fault)
@@ -77,7 +78,7 @@ impl Link {
 
     /// Attaches to `$cbs` and hands over the token.
     pub(super) async fn authorize(&mut self, tokens: &TokenSet) -> Result<Cbs, Fault> {
-        let mut cbs = step("attaching to $cbs", Cbs::attach(&mut self.cbs_session, tokens.generation)).await?;
+        let mut cbs = step("attaching to $cbs", Cbs::attach(&mut self.requests_session, tokens.generation)).await?;
         cbs.put(tokens, STEP_LIMIT).await?;
         Ok(cbs)
     }
@@ -96,6 +97,16 @@ impl Link {
                 .map_err(|error| Fault::of_receiver_attach(&error, generation))
         })
         .await
+    }
+
+    /// Completes messages whose link has gone.
+    pub(super) async fn complete(
+        &mut self,
+        access: &ServiceBusAccess,
+        generation: u64,
+        orphans: &[Orphan],
+    ) -> Result<(), Fault> {
+        management::complete(&mut self.requests_session, &subscription_path(access), generation, orphans).await
     }
 
     /// How the stream is.

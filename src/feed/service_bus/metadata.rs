@@ -63,26 +63,61 @@ impl<'de> Visitor<'de> for LooseVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Loose, A::Error> {
         let mut metadata = Metadata::default();
-        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-            let is = |other: &str| name.eq_ignore_ascii_case(other);
-            if is("blobType") {
-                metadata.blob_type = map.next_value::<Text>()?.0.unwrap_or_default();
-            } else if is("correlationId") {
-                metadata.correlation_id = map.next_value::<Text>()?.0;
-            } else if is("uri") {
-                metadata.uri = map.next_value::<Text>()?.0;
-            } else if is("contentType") {
-                metadata.content_type = map.next_value::<Text>()?.0;
-            } else if is("contentEncoding") {
-                metadata.content_encoding = map.next_value::<Text>()?.0;
-            } else if is("properties") {
-                metadata.properties = Some(map.next_value::<Value>()?).filter(|value| !value.is_null());
-                metadata.properties.iter_mut().for_each(redact_strings);
-            } else {
-                map.next_value::<IgnoredAny>()?;
+        while let Some(name) = map.next_key::<Name>()? {
+            match name {
+                Name::BlobType => metadata.blob_type = map.next_value::<Text>()?.0.unwrap_or_default(),
+                Name::CorrelationId => metadata.correlation_id = map.next_value::<Text>()?.0,
+                Name::Uri => metadata.uri = map.next_value::<Text>()?.0,
+                Name::ContentType => metadata.content_type = map.next_value::<Text>()?.0,
+                Name::ContentEncoding => metadata.content_encoding = map.next_value::<Text>()?.0,
+                Name::Properties => {
+                    metadata.properties = Some(map.next_value::<Value>()?).filter(|value| !value.is_null());
+                    metadata.properties.iter_mut().for_each(redact_strings);
+                }
+                Name::Unknown => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(Loose(metadata))
+    }
+}
+
+/// A name in the metadata, in any case.
+enum Name {
+    BlobType,
+    CorrelationId,
+    Uri,
+    ContentType,
+    ContentEncoding,
+    Properties,
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_identifier(NameVisitor)
+    }
+}
+
+struct NameVisitor;
+
+impl Visitor<'_> for NameVisitor {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Name, E> {
+        let known = [
+            ("blobType", Name::BlobType),
+            ("correlationId", Name::CorrelationId),
+            ("uri", Name::Uri),
+            ("contentType", Name::ContentType),
+            ("contentEncoding", Name::ContentEncoding),
+            ("properties", Name::Properties),
+        ];
+        let found = known.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        Ok(found.map_or(Name::Unknown, |(_, name)| name))
     }
 }
 

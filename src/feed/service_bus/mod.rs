@@ -8,8 +8,9 @@
 //! 3. A token goes to the host that its connection string names, over TLS (plain to loopback only), and nowhere else.
 //! 4. The feed ends when it is told to stop, and for no other reason.
 //!
-//! A completion can get lost: the library does not tell what the broker answered, and a link can end before it. The
-//! message then comes again, the inbox finds it under its key and stores nothing, and it is completed again.
+//! A completion can get lost: the library does not tell what the broker answered, and a link can end before it. What
+//! is known to be left over is completed by lock token on the next connection; the rest comes again, the inbox finds
+//! it under its key and stores nothing, and it is completed then.
 //!
 //! ```text
 //! run: tokens ─> stream ─> Link (open, $cbs, attach) ─> Hearing ─> wind down ─> close ─> back-off ─┐
@@ -45,12 +46,15 @@ mod cbs;
 mod fault;
 mod hear;
 mod link;
+mod management;
 mod metadata;
 mod probe;
+mod request;
 mod stream;
 mod tokens;
 
 use backoff::Backoff;
+use batch::Orphan;
 use fault::Fault;
 use hear::Hearing;
 use link::{Link, step, subscription_path};
@@ -121,7 +125,7 @@ impl ServiceBusFeed {
         inbox: &SharedInbox,
         counters: &Counters,
         heartbeat: &Heartbeat,
-        after: &After,
+        after: &mut After,
         stop: &CancellationToken,
     ) -> (Fault, Duration) {
         let connecting = alive(heartbeat, async {
@@ -142,6 +146,7 @@ impl ServiceBusFeed {
         };
         let since = Instant::now();
         counters.connections.inc();
+        self.complete_orphans(&mut link, &tokens, inbox, counters, std::mem::take(&mut after.orphans)).await;
         let place = format!("{route}, {}", subscription_path(&tokens.service_bus));
         tracing::info!(place, generation = tokens.generation, "connected");
         self.say(Condition::Good { note: format!("connected to {place}") });
@@ -155,9 +160,35 @@ impl ServiceBusFeed {
             // Whoever is silent does not answer a farewell either.
             pulse.cut();
         }
-        let receiver = alive(heartbeat, hearing.wind_down(&fault)).await;
+        let (receiver, orphans) = alive(heartbeat, hearing.wind_down(&fault)).await;
+        after.orphans = orphans;
         link.close(receiver).await;
         (fault, good)
+    }
+
+    /// Completes what was stored and could not be settled on an earlier connection.
+    async fn complete_orphans(
+        &self,
+        link: &mut Link,
+        tokens: &TokenSet,
+        inbox: &SharedInbox,
+        counters: &Counters,
+        orphans: Vec<Orphan>,
+    ) {
+        if orphans.is_empty() {
+            return;
+        }
+        let notices: Vec<_> = orphans.iter().map(|orphan| orphan.notice).collect();
+        let count = notices.len();
+        if let Err(fault) = link.complete(&tokens.service_bus, tokens.generation, &orphans).await {
+            tracing::debug!(%fault, count, "messages of the lost link could not be completed; they come again");
+            return;
+        }
+        tracing::debug!(count, "messages of the lost link completed by their lock tokens");
+        counters.count_settled(count);
+        if let Err(error) = inbox.settled(notices, self.context.clock.now()).await {
+            tracing::warn!(%error, "the inbox could not note what was settled");
+        }
     }
 
     /// Everything from the tokens to a receiver without credit.
@@ -203,7 +234,7 @@ impl Feed for ServiceBusFeed {
             let mut after = After::default();
             self.say(Condition::Starting);
             loop {
-                let (fault, good) = self.hear_once(&inbox, &counters, &heartbeat, &after, &stop).await;
+                let (fault, good) = self.hear_once(&inbox, &counters, &heartbeat, &mut after, &stop).await;
                 if stop.is_cancelled() {
                     break;
                 }
@@ -234,16 +265,22 @@ struct After {
     /// A notice that the inbox could not store. It is offered again before anything more is heard: its message was
     /// given back and comes again, and is then found stored.
     not_stored: Option<Box<HeardNotice>>,
+    /// What is stored and could not be settled before its link ended.
+    orphans: Vec<Orphan>,
 }
 
 impl After {
     fn learn(&mut self, fault: Fault) {
+        // Newer tokens could not be had: the refused ones are not tried again.
+        let is_still_refused = matches!(fault, Fault::NoTokens(_));
+        if !is_still_refused {
+            self.refused = None;
+        }
+        self.not_stored = None;
         match fault {
-            Fault::Refused { generation, .. } => *self = Self { refused: Some(generation), not_stored: None },
-            // Newer tokens could not be had; the refused ones are not tried again.
-            Fault::NoTokens(_) => self.not_stored = None,
-            Fault::Inbox { notice, .. } => *self = Self { refused: None, not_stored: Some(notice) },
-            _ => *self = Self::default(),
+            Fault::Refused { generation, .. } => self.refused = Some(generation),
+            Fault::Inbox { notice, .. } => self.not_stored = Some(notice),
+            _ => {}
         }
     }
 }
