@@ -143,6 +143,50 @@ impl RecordBatch {
         }
         left_out as u64
     }
+
+    /// Leaves out every record before `number`: an earlier attempt confirmed them.
+    pub fn skip_to(&mut self, number: u64) {
+        self.spans.retain(|span| span.number >= number);
+        self.bad.retain(|bad| bad.number >= number);
+        self.first = self.first.max(number);
+        self.is_lines = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_taken_up_in_its_middle_holds_the_rest_only() {
+        let span = |number: u64| Span { start: 0, end: 1, number, offset: number };
+        let mut batch = RecordBatch {
+            buffer: Bytes::from_static(b"1"),
+            spans: vec![span(1), span(2), span(4)],
+            bad: vec![BadRecord {
+                number: 3,
+                offset: 3,
+                reason: String::new(),
+                class: Class::Poison,
+                bytes: Vec::new(),
+            }],
+            first: 1,
+            last: 4,
+            bytes_read: 8,
+            is_lines: true,
+        };
+        batch.skip_to(3);
+        assert_eq!(batch.records().map(|record| record.number).collect::<Vec<_>>(), [4]);
+        assert_eq!((batch.first, batch.bad.len(), batch.is_lines), (3, 1, false));
+    }
+
+    #[test]
+    fn an_account_adds_up_or_it_does_not() {
+        let mut counts = Counts { read: 10, delivered: 5, filtered: 2, parked: 2, quarantined: 1 };
+        assert!(counts.is_balanced());
+        counts.delivered = 6;
+        assert!(!counts.is_balanced());
+    }
 }
 
 #[cfg(test)]

@@ -17,12 +17,15 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 pub mod check;
+#[cfg(feature = "sandbox")]
+pub mod demo;
 pub mod exit;
 #[cfg(test)]
 mod fixture;
 pub mod log;
 pub mod notices;
 pub mod replay;
+pub mod run;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod screen;
@@ -106,6 +109,15 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Hear, and work off what is stored: the daemon
+    Run(run::Args),
+    /// Only hear and store
+    Listen(run::Args),
+    /// Only work off what is stored
+    Work(run::WorkArgs),
+    /// See it work without an account: the vendor's side and the daemon in one process
+    #[cfg(feature = "sandbox")]
+    Demo(demo::Args),
     /// Say what the configuration means, or what is wrong with it
     Check(check::Args),
     /// Play the vendor on this machine: authority, TenantService, Service Bus and blob store
@@ -123,6 +135,11 @@ enum Command {
 
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Run(args) => run::run(args, global),
+        Command::Listen(args) => run::listen(args, global),
+        Command::Work(args) => run::work(args, global),
+        #[cfg(feature = "sandbox")]
+        Command::Demo(args) => demo::run(&args, global),
         Command::Check(args) => check::run(&args, global),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(args) => sandbox::run(args, global),

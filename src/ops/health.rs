@@ -67,6 +67,17 @@ impl Health {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
+    /// Says that a degraded part works again; does nothing to a part in any other condition.
+    pub fn recover(&self, name: &str) {
+        let is_degraded = {
+            let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+            parts.get(name).is_some_and(|part| matches!(part.condition, Condition::Degraded { .. }))
+        };
+        if is_degraded {
+            self.set(name, Condition::Good { note: "works again".to_owned() });
+        }
+    }
+
     /// Every part, by name.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {
@@ -83,5 +94,38 @@ impl Health {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    fn degraded(reason: &str) -> Condition {
+        Condition::Degraded { reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn a_part_says_since_when_it_is_so_and_another_reason_does_not_start_the_time_anew() {
+        let clock = ManualClock::new(UnixMs(1_000));
+        let health = Health::new(Arc::new(clock.clone()));
+        health.set("feed eg", degraded("refused"));
+        clock.advance(Duration::from_secs(5));
+        health.set("feed eg", degraded("timed out"));
+        assert_eq!(health.parts()[0].since, UnixMs(1_000));
+        health.recover("feed eg");
+        assert_eq!(health.parts()[0].since, UnixMs(6_000));
+    }
+
+    #[test]
+    fn a_daemon_is_ready_once_nothing_is_starting() {
+        let health = Health::new(Arc::new(ManualClock::new(UnixMs(0))));
+        health.set("feed eg", Condition::Starting);
+        assert!(!health.is_ready());
+        health.set("feed eg", degraded("cannot connect"));
+        assert!(health.is_ready());
     }
 }

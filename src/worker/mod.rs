@@ -1,8 +1,33 @@
-//! Workers: claim, run, finish, retry, rescue.
+//! Workers: plan, claim, run, finish, retry.
+//!
+//! What always holds:
+//!
+//! 1. A delivery runs only under a claim; its lease is renewed while it runs, and once it is lost nothing more is
+//!    written and the sink's transfer is dropped unfinished.
+//! 2. Whether a failed delivery is tried again is decided on the class of its error alone (see [`retry`]).
+//! 3. A delivery is done only when its account adds up.
+//! 4. A stop gives every claim back: what finishes within the drain is finished, the rest is ready again at once.
+//!
+//! ```text
+//!            ┌─ planner: unplanned notices ─> router ─> deliveries
+//! inbox ─────┤
+//!            └─ worker × n: claim ─> run: open sink ─> open payload ─> batches ─> filter ─> sink ─> progress
+//!                                       └─ error ─> class ─> retry | quarantine
+//! ```
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use crate::inbox::Ordering;
+
+mod pool;
+pub mod retry;
+mod run;
+mod window;
+
+pub use pool::{Until, Workers};
+pub use window::Window;
 
 /// How stored notices are worked off.
 #[derive(Clone, Debug)]
@@ -24,16 +49,25 @@ pub struct WorkSettings {
     /// Hours in which work is done, such as `22:00-06:00`; empty for always.
     pub windows: Vec<Window>,
     /// The time zone of the windows.
-    pub zone: jiff::tz::TimeZone,
+    pub zone: TimeZone,
     /// How long a stop waits for deliveries in progress.
     pub drain: Duration,
 }
 
-/// Hours of the day in which work is done; `from` after `to` spans midnight.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// The first moment.
-    pub from: jiff::civil::Time,
-    /// The first moment after.
-    pub to: jiff::civil::Time,
+impl Default for WorkSettings {
+    fn default() -> Self {
+        Self {
+            workers: 4,
+            per_blob_type_max: 4,
+            ordering: Ordering::BlobType,
+            lease: Duration::from_secs(60),
+            // With the waits below, twenty attempts span about two hours: an evening's maintenance of a sink.
+            attempts_max: 20,
+            retry: (Duration::from_secs(1), Duration::from_secs(600)),
+            missing_object_for: Duration::from_secs(3_600),
+            windows: Vec::new(),
+            zone: TimeZone::UTC,
+            drain: Duration::from_secs(25),
+        }
+    }
 }

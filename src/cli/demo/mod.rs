@@ -1,0 +1,244 @@
+//! `longshore demo`: the whole way of a notice in one process, without an account. The sandbox plays the vendor, the
+//! daemon hears and delivers, and in the end what lies in the output is held against what was published.
+//!
+//! ```text
+//! load ──publish──> sandbox ~~ AMQP, HTTPS ~~> daemon ──> files, database
+//!   └────── expected records ──────> account <──────┘
+//! ```
+
+mod account;
+mod load;
+mod screen;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SystemClock;
+use crate::config::{Config, Files};
+use crate::daemon::{self, Duty, Parts};
+use crate::inbox::ledger::{Ledger, Selector, Summary};
+use crate::ops::Context;
+use crate::sandbox::{Sandbox, SandboxSettings};
+
+use self::account::Found;
+use self::load::{Load, UGLY_BLOB_TYPE};
+use self::screen::{Outcome, Screen};
+use super::Global;
+use super::exit::Exit;
+
+/// What `longshore demo` can be told.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How many ordinary files are published; a few ugly ones come on top
+    #[arg(long, value_name = "N", default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    files: u32,
+    /// How many records the ordinary files hold together
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    records: u64,
+    /// Where everything is put; a new folder below the system's temporary one unless given. Must not exist, or be empty
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+    /// End with one JSON object on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long the demo waits without any progress before it says that it is stuck.
+const STUCK_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Runs the demo.
+///
+/// # Errors
+/// When a part cannot be started, or the demo stands still.
+pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
+    let dir = folder(args.dir.as_deref())?;
+    super::runtime(2)?.block_on(async {
+        let sandbox =
+            Sandbox::start(SandboxSettings { dir: Some(dir.join("vendor")), ..SandboxSettings::default() }).await?;
+        let config_path = dir.join("longshore.toml");
+        std::fs::write(&config_path, config_text(&sandbox)).with_context(|| config_path.display().to_string())?;
+        let config = Config::load(&config_path, Files::Checked)?;
+        global.log(&config.log)?;
+        let ended = play(args, &dir, &sandbox, config).await;
+        sandbox.stop().await;
+        let outcome = ended?;
+        if args.json {
+            println!("{}", serde_json::to_string(&outcome).context("the outcome as JSON")?);
+        } else {
+            print!("{}", outcome.table());
+        }
+        Ok(if outcome.is_clean() { Exit::Ok } else { Exit::Data }.into())
+    })
+}
+
+fn folder(asked: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match asked {
+        None => Ok(tempfile::Builder::new().prefix("longshore-demo-").tempdir()?.keep()),
+        Some(dir) => {
+            std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+            let is_empty = std::fs::read_dir(dir).with_context(|| dir.display().to_string())?.next().is_none();
+            anyhow::ensure!(is_empty, "{} is not empty; name a new folder", dir.display());
+            std::path::absolute(dir).with_context(|| dir.display().to_string())
+        }
+    }
+}
+
+async fn play(args: &Args, dir: &Path, sandbox: &Sandbox, config: Config) -> anyhow::Result<Outcome> {
+    let started = tokio::time::Instant::now();
+    let stop = CancellationToken::new();
+    let context = Context::new(Arc::new(SystemClock));
+    let parts = Parts::build(&config, &context, &stop).await?;
+    let ledger = Arc::clone(&parts.ledger);
+    let daemon = {
+        let (context, stop) = (context.clone(), stop.clone());
+        tokio::spawn(async move { daemon::run_parts(parts, &config, Duty::Both, context, stop).await })
+    };
+    let loads = load::mixed(args.files, args.records);
+    let mut screen = Screen::new(loads.len() as u64);
+    let watched = async {
+        publish(&loads, sandbox, &screen).await?;
+        wait(&*ledger, loads.len() as u64, &mut screen).await
+    };
+    let watched = watched.await;
+    stop.cancel();
+    daemon.await.context("the daemon panicked")??;
+    let summary = watched?;
+    screen.finish();
+    let found = find(&loads, dir)?;
+    let notices = ledger.notices(Selector::default()).await?;
+    Ok(Outcome::new(&summary, &notices, found, context.metrics.token_refreshes.get(), started.elapsed(), dir))
+}
+
+/// Publishes everything; half-way the vendor rotates its keys, and delivers some announcements twice.
+async fn publish(loads: &[Load], sandbox: &Sandbox, screen: &Screen) -> anyhow::Result<()> {
+    for (number, load) in loads.iter().enumerate() {
+        if number == loads.len() / 3 {
+            sandbox.broker().duplicate_next(&sandbox.subscription_path(), 3)?;
+        }
+        if number == loads.len() / 2 {
+            screen.say("the vendor rotates its keys: every token in use is refused from now on");
+            sandbox.rotate_service_bus_key();
+            sandbox.rotate_blob_key();
+        }
+        sandbox.publish(load.request.clone()).await?;
+        screen.published();
+    }
+    Ok(())
+}
+
+/// Waits until every notice has come to its end.
+async fn wait(ledger: &dyn Ledger, published: u64, screen: &mut Screen) -> anyhow::Result<Summary> {
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
+    let mut last_change = tokio::time::Instant::now();
+    let mut last = None;
+    loop {
+        tick.tick().await;
+        let summary = ledger.summary().await?;
+        let ended = summary.notices.finished + summary.notices.skipped + summary.notices.quarantined;
+        screen.show(&summary);
+        if ended >= published {
+            return Ok(summary);
+        }
+        if last.as_ref() != Some(&(summary.notices, summary.last_day)) {
+            last = Some((summary.notices, summary.last_day));
+            last_change = tokio::time::Instant::now();
+        }
+        anyhow::ensure!(
+            last_change.elapsed() < STUCK_AFTER,
+            "nothing has moved for {} s: {ended} of {published} notices have ended; `--log-level info` shows why",
+            STUCK_AFTER.as_secs()
+        );
+    }
+}
+
+/// Holds what lies in the output against what was published.
+fn find(loads: &[Load], dir: &Path) -> anyhow::Result<Found> {
+    let expected: Vec<String> = loads.iter().flat_map(|load| load.expected.iter().cloned()).collect();
+    let mut names = account::names_in_folder(&dir.join("output"))?;
+    names.extend(account::names_in_table(&dir.join("shop.db"), "prices")?);
+    Ok(account::compare(&expected, names))
+}
+
+/// The demo's configuration: what a user would write, with bounds that suit a minute.
+fn config_text(sandbox: &Sandbox) -> String {
+    let identity = sandbox.identity_settings();
+    let tenant = sandbox.tenant_service_settings();
+    let quoted = |text: &dyn std::fmt::Display| toml::Value::from(text.to_string()).to_string();
+    let ca_file = quoted(&sandbox.ca_file().display());
+    format!(
+        r#"# The configuration of the demo.
+[identity]
+authority = {authority}
+client_id = {client_id}
+scope = {scope}
+certificates = {certificates}
+ca_file = {ca_file}
+
+[[feed]]
+name = "eg"
+type = "service-bus"
+tenant_service = {url}
+integration_name = {integration_name}
+
+[[route]]
+name = "prices"
+blob_types = ["Gateway.PriceChanges"]
+sinks = ["shop"]
+
+[[route]]
+name = "open-stores"
+blob_types = ["StoreService.Stores"]
+only = [{{ pointer = "/isOpen", equals = [true] }}]
+sinks = ["files"]
+
+[[route]]
+name = "ugly"
+blob_types = ["{UGLY_BLOB_TYPE}"]
+sinks = ["files"]
+
+[[route]]
+name = "everything-else"
+blob_types = ["*"]
+sinks = ["files"]
+
+[[sink]]
+name = "files"
+type = "directory"
+path = "output"
+
+[[sink]]
+name = "shop"
+type = "sqlite"
+path = "shop.db"
+table = "{{route}}"
+key = ["/priceGuid"]
+
+[inbox]
+path = "inbox.db"
+
+[work]
+# A blob that is not there is given up after two seconds, so that the demo need not wait an hour for it.
+missing_object_for = "2s"
+retry_min = "200ms"
+# The ugly ones wait for nobody.
+ordering = "none"
+
+[ops]
+listen = ""
+
+[log]
+# The table says what went wrong; `--log-level info` shows the daemon's log as it goes.
+level = "off"
+"#,
+        authority = quoted(&identity.authority),
+        client_id = quoted(&identity.client_id),
+        scope = quoted(&identity.scope),
+        certificates = quoted(&identity.certificates.display()),
+        url = quoted(&tenant.url),
+        integration_name = quoted(&tenant.integration_name),
+    )
+}

@@ -1,0 +1,140 @@
+//! The daemon: puts the parts together, runs them, and takes them down in order.
+//!
+//! What always holds:
+//!
+//! 1. Nothing is heard before the inbox is open, and the inbox is the last to be let go.
+//! 2. Ready is said once every part has been started; a feed that cannot connect yet does not keep the others waiting.
+//! 3. A stop (TERM or INT) first ends hearing, then lets deliveries drain, then ends the keeper. A second one ends the
+//!    process at once. Nothing is lost either way: what was not settled comes again, what was not finished is claimed again.
+//!
+//! ```text
+//!          start ─────────────────────────────>
+//! inbox ── sinks, router, tokens ── workers ── feeds ── ready
+//! keeper (retention, health in the inbox, heartbeat), health and metrics over HTTP, watchdog
+//!          <───────────────────────────── stop
+//! ```
+
+mod keeper;
+mod parts;
+mod signals;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::ops::{self, Condition, Context};
+use crate::worker::Until;
+
+pub use parts::{BuildError, Parts};
+pub use signals::stop_on_signals;
+
+/// Which of the two halves a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Hear and work: `longshore run`.
+    Both,
+    /// Only hear and store: `longshore listen`.
+    Listen,
+    /// Only work off what is stored: `longshore work`.
+    Work(Until),
+}
+
+impl Duty {
+    /// As it is shown to people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Both => "run",
+            Self::Listen => "listen",
+            Self::Work(_) => "work",
+        }
+    }
+
+    fn hears(self) -> bool {
+        matches!(self, Self::Both | Self::Listen)
+    }
+
+    fn works(self) -> Option<Until> {
+        match self {
+            Self::Both => Some(Until::Stopped),
+            Self::Listen => None,
+            Self::Work(until) => Some(until),
+        }
+    }
+}
+
+/// Runs until `stop`, or until the work is done where the duty has an end.
+///
+/// # Errors
+/// When the parts cannot be built: the inbox cannot be opened, a sink's settings cannot work, the address of health
+/// and metrics is taken. Once running, trouble is a state of health, not an error.
+pub async fn run(config: Config, duty: Duty, context: Context, stop: CancellationToken) -> Result<(), BuildError> {
+    let parts = Parts::build(&config, &context, &stop).await?;
+    run_parts(parts, &config, duty, context, stop).await
+}
+
+/// As [`run`], with parts that the caller has built and may keep a hand on.
+///
+/// # Errors
+/// When the address of health and metrics is taken.
+pub async fn run_parts(
+    parts: Parts,
+    config: &Config,
+    duty: Duty,
+    context: Context,
+    stop: CancellationToken,
+) -> Result<(), BuildError> {
+    // Ends what serves the others, after they have ended.
+    let end = CancellationToken::new();
+    let mut servants = JoinSet::new();
+    context.health.set("inbox", Condition::Good { note: config.inbox.path.display().to_string() });
+    let before_metrics = keeper::InboxGauges::register(Arc::clone(&parts.ledger), &context);
+    if let Some(address) = config.ops.listen {
+        let listener = TcpListener::bind(address).await.map_err(|source| BuildError::Listen { address, source })?;
+        tracing::info!(address = %listener.local_addr().unwrap_or(address), "serving health and metrics");
+        let server = ops::http::serve(listener, context.clone(), before_metrics, end.clone());
+        servants.spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "health and metrics are not served any more");
+            }
+        });
+    }
+    servants.spawn(keeper::keep(Arc::clone(&parts.ledger), config.inbox.clone(), duty, context.clone(), end.clone()));
+    servants.spawn(ops::systemd::watch(Arc::clone(&context.health), Arc::clone(&context.heartbeats), end.clone()));
+
+    let mut feeds = JoinSet::new();
+    if duty.hears() {
+        for feed in parts.feeds {
+            let inbox = Arc::clone(&parts.inbox);
+            let stop = stop.clone();
+            feeds.spawn(async move { feed.run(inbox, stop).await });
+        }
+    }
+    let workers = duty.works().map(|until| tokio::spawn(parts.workers.run(until, stop.clone())));
+    ops::systemd::ready();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), duty = duty.as_str(), feeds = feeds.len(), "started");
+
+    match workers {
+        // Work with an end ends the rest; work without one ends with `stop`.
+        Some(workers) => {
+            if workers.await.is_err() {
+                tracing::error!("the workers panicked");
+            }
+            stop.cancel();
+        }
+        None => stop.cancelled().await,
+    }
+    ops::systemd::stopping();
+    while let Some(ended) = feeds.join_next().await {
+        if ended.is_err() {
+            tracing::error!("a feed panicked");
+        }
+    }
+    end.cancel();
+    while servants.join_next().await.is_some() {}
+    tracing::info!("stopped");
+    Ok(())
+}

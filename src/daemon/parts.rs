@@ -1,0 +1,170 @@
+//! Makes the parts that the configuration means.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::access::{AccessError, StaticTokens, TokenSource, VendorTokens};
+use crate::config::{AccessConfig, Config};
+use crate::feed::Feed;
+use crate::feed::service_bus::ServiceBusFeed;
+use crate::inbox::{InboxError, Ledger, SharedInbox, SqliteInbox};
+use crate::net::NetError;
+use crate::notice::{FeedName, SinkName};
+use crate::ops::Context;
+use crate::payload::PayloadOpener;
+use crate::route::{RouteError, Router};
+use crate::sink::{Sink, SinkContext, SinkError};
+use crate::worker::Workers;
+
+/// Why the parts cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The inbox cannot be opened.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    /// A sink's settings cannot work.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// A route's settings cannot work.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// A token source's settings cannot work.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// There is no way to the network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The address of health and metrics cannot be had.
+    #[error(
+        "health and metrics cannot be served on {address}: {source}; set `listen` in [ops] to another address, or to \"\" for none"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// The parts of a daemon, not running yet.
+pub struct Parts {
+    /// The inbox, as feeds and workers use it.
+    pub inbox: SharedInbox,
+    /// The inbox, as people use it.
+    pub ledger: Arc<dyn Ledger>,
+    /// The feeds.
+    pub feeds: Vec<Box<dyn Feed>>,
+    /// The workers.
+    pub workers: Workers,
+}
+
+impl Parts {
+    /// Opens the inbox and makes the rest; connects to nothing. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// What cannot be made, and why.
+    pub async fn build(config: &Config, context: &Context, stop: &CancellationToken) -> Result<Self, BuildError> {
+        let settings = config.inbox.clone();
+        let clock = Arc::clone(&context.clock);
+        let opened = tokio::task::spawn_blocking(move || SqliteInbox::open(&settings, clock));
+        let inbox = opened.await.map_err(|panic| InboxError::Unusable {
+            path: config.inbox.path.display().to_string(),
+            reason: panic.to_string(),
+        })??;
+        let inbox = Arc::new(inbox);
+        let tokens = token_sources(config, context, stop)?;
+        let sinks = sinks(config, context)?;
+        let router = Arc::new(Router::new(config.routes.clone(), config.route_match)?);
+        let payloads = openers(config, context, &tokens)?;
+        let shared: SharedInbox = Arc::clone(&inbox) as SharedInbox;
+        let workers = Workers::new(config.work.clone(), Arc::clone(&shared), router, sinks, payloads, context.clone());
+        Ok(Self { inbox: shared, ledger: inbox, feeds: feeds(config, context, &tokens), workers })
+    }
+}
+
+/// The configured sinks.
+///
+/// # Errors
+/// Settings that cannot work, with the sink's name.
+pub fn sinks(config: &Config, context: &Context) -> Result<HashMap<SinkName, Arc<dyn Sink>>, SinkError> {
+    crate::sink::build(config.sinks.clone(), &SinkContext { clock: Arc::clone(&context.clock) })
+}
+
+/// The token source of each feed; feeds with equal access share one.
+///
+/// # Errors
+/// When the settings cannot work, such as for a CA file that cannot be read.
+pub fn token_sources(
+    config: &Config,
+    context: &Context,
+    stop: &CancellationToken,
+) -> Result<HashMap<FeedName, Arc<dyn TokenSource>>, AccessError> {
+    let mut made: Vec<(&AccessConfig, Arc<dyn TokenSource>)> = Vec::new();
+    let mut of_feeds = HashMap::new();
+    for feed in &config.feeds {
+        let shared = made.iter().find(|(access, _)| **access == feed.access).map(|(_, tokens)| Arc::clone(tokens));
+        let tokens = match shared {
+            Some(tokens) => tokens,
+            None => {
+                let tokens = token_source(&feed.access, context, stop)?;
+                made.push((&feed.access, Arc::clone(&tokens)));
+                tokens
+            }
+        };
+        of_feeds.insert(feed.service_bus.name.clone(), tokens);
+    }
+    Ok(of_feeds)
+}
+
+fn token_source(
+    access: &AccessConfig,
+    context: &Context,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn TokenSource>, AccessError> {
+    Ok(match access {
+        AccessConfig::TenantService { identity, service } => {
+            VendorTokens::spawn((**identity).clone(), service.clone(), context, stop)?
+        }
+        AccessConfig::Files(settings) => StaticTokens::spawn(settings.clone(), context, stop),
+    })
+}
+
+/// The configured feeds.
+#[must_use]
+pub fn feeds(
+    config: &Config,
+    context: &Context,
+    tokens: &HashMap<FeedName, Arc<dyn TokenSource>>,
+) -> Vec<Box<dyn Feed>> {
+    config
+        .feeds
+        .iter()
+        .filter_map(|feed| {
+            let tokens = Arc::clone(tokens.get(&feed.service_bus.name)?);
+            Some(Box::new(ServiceBusFeed::new(feed.service_bus.clone(), tokens, context.clone())) as Box<dyn Feed>)
+        })
+        .collect()
+}
+
+/// One opener for each feed, since each feed's payloads are fetched with its own tokens.
+fn openers(
+    config: &Config,
+    context: &Context,
+    tokens: &HashMap<FeedName, Arc<dyn TokenSource>>,
+) -> Result<HashMap<FeedName, Arc<PayloadOpener>>, NetError> {
+    tokens
+        .iter()
+        .map(|(feed, tokens)| {
+            let opener = PayloadOpener::new(
+                config.fetch.clone(),
+                config.limits.clone(),
+                Some(Arc::clone(tokens)),
+                context.clone(),
+            )?;
+            Ok((feed.clone(), Arc::new(opener)))
+        })
+        .collect()
+}

@@ -1,0 +1,344 @@
+//! The planner and the workers: loops that sleep until there is something to do.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering as AtomicOrdering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::error::{Class, Classify, chain};
+use crate::inbox::{Claim, ClaimRequest, Claimed, DeliveryId, Finish, InboxError, Plan, SharedInbox};
+use crate::notice::{FeedName, SinkName};
+use crate::ops::metrics::OutcomeLabels;
+use crate::ops::{Condition, Context, Heartbeat};
+use crate::payload::PayloadOpener;
+use crate::route::Router;
+use crate::sink::Sink;
+
+use super::retry::{self, Failure, Side, Tries};
+use super::run::{self, Done, Stopped, Tools};
+use super::{WorkSettings, window};
+
+/// Notices that are planned in one commit.
+const PLAN_NOTICES_MAX: usize = 256;
+
+/// A loop with nothing to do looks again after this long, whatever it was told: the clock may have jumped.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// After an inbox error, wait this long before asking again.
+const INBOX_PAUSE: Duration = Duration::from_secs(1);
+
+/// A worker that shows no sign of life for this long stands still: longer than any time limit within a delivery.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
+
+/// When the workers end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// When they are stopped.
+    Stopped,
+    /// When nothing stored is unfinished, or when they are stopped.
+    Empty,
+}
+
+/// The planner and the workers of this process.
+pub struct Workers {
+    settings: WorkSettings,
+    tools: Tools,
+    /// Failures in a row that used up no attempt, of deliveries that failed so.
+    waits: Mutex<HashMap<DeliveryId, u32>>,
+    /// Deliveries that run now.
+    running: AtomicUsize,
+    /// Counts the changes of the inbox. A loop marks it as seen before it asks the inbox, and so sleeps through none.
+    changes: watch::Sender<u64>,
+}
+
+fn panicked() -> Failure {
+    Failure {
+        side: Side::Sink,
+        class: Class::Transient,
+        error: "longshore panicked over this delivery; the journal has the place, please report it".to_owned(),
+        retry_after: None,
+    }
+}
+
+/// The name under which the workers report their health.
+const PART: &str = "workers";
+
+impl Workers {
+    /// Workers over these parts; `payloads` has an opener for each feed.
+    #[must_use]
+    pub fn new(
+        settings: WorkSettings,
+        inbox: SharedInbox,
+        router: Arc<Router>,
+        sinks: HashMap<SinkName, Arc<dyn Sink>>,
+        payloads: HashMap<FeedName, Arc<PayloadOpener>>,
+        context: Context,
+    ) -> Self {
+        let tools = Tools { inbox, router, sinks, payloads, context };
+        Self { settings, tools, waits: Mutex::default(), running: AtomicUsize::new(0), changes: watch::Sender::new(0) }
+    }
+
+    /// Works until `until`, or until `stop`. Then deliveries in progress have [`WorkSettings::drain`] to finish; what
+    /// has not finished by then is given back.
+    pub async fn run(self, until: Until, stop: CancellationToken) {
+        let workers = Arc::new(self);
+        let abandon = CancellationToken::new();
+        // Ends the others once nothing is left, without touching the caller's token.
+        let end = stop.child_token();
+        let mut loops = JoinSet::new();
+        loops.spawn(Arc::clone(&workers).change_loop(end.clone()));
+        loops.spawn(Arc::clone(&workers).plan_loop(end.clone()).in_current_span());
+        for number in 1..=workers.settings.workers {
+            let worker = Arc::clone(&workers);
+            loops.spawn(worker.work_loop(number, until, end.clone(), abandon.clone()).in_current_span());
+        }
+        workers
+            .tools
+            .context
+            .health
+            .set(PART, Condition::Good { note: format!("{} at work", workers.settings.workers) });
+        end.cancelled().await;
+        let drained = async { while loops.join_next().await.is_some() {} };
+        tokio::pin!(drained);
+        if tokio::time::timeout(workers.settings.drain, &mut drained).await.is_err() {
+            let running = workers.running.load(AtomicOrdering::Relaxed);
+            tracing::warn!(running, "the drain is over; what is not finished is given back");
+            abandon.cancel();
+            drained.await;
+        }
+    }
+
+    /// The one listener to the inbox's changes, which tells all the loops.
+    async fn change_loop(self: Arc<Self>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.tools.inbox.changed() => self.changes.send_modify(|changes| *changes += 1),
+            }
+        }
+    }
+
+    async fn plan_loop(self: Arc<Self>, stop: CancellationToken) {
+        let heartbeat = self.tools.context.heartbeats.register("planner", SILENCE_MAX);
+        let mut changes = self.changes.subscribe();
+        while !stop.is_cancelled() {
+            heartbeat.beat();
+            changes.mark_unchanged();
+            match self.plan_some().await {
+                Ok(true) => {}
+                Ok(false) => idle(IDLE_MAX, &mut changes, &stop).await,
+                Err(error) => self.inbox_trouble(&error, &stop).await,
+            }
+        }
+    }
+
+    /// Plans one batch; returns whether there was anything to plan.
+    async fn plan_some(&self) -> Result<bool, InboxError> {
+        let notices = self.tools.inbox.unplanned(PLAN_NOTICES_MAX).await?;
+        if notices.is_empty() {
+            return Ok(false);
+        }
+        let plans: Vec<Plan> = notices.iter().map(|notice| self.tools.router.plan(notice)).collect();
+        self.tools.inbox.plan(plans).await?;
+        Ok(true)
+    }
+
+    async fn work_loop(
+        self: Arc<Self>,
+        number: usize,
+        until: Until,
+        end: CancellationToken,
+        abandon: CancellationToken,
+    ) {
+        let name = format!("longshore-{}/{number}", std::process::id());
+        let heartbeat = self.tools.context.heartbeats.register(&format!("worker {number}"), SILENCE_MAX);
+        let mut changes = self.changes.subscribe();
+        while !end.is_cancelled() {
+            heartbeat.beat();
+            changes.mark_unchanged();
+            let now = self.tools.context.clock.now();
+            if !window::is_open(&self.settings.windows, &self.settings.zone, now) {
+                let wait = window::look_again_in(&self.settings.windows, &self.settings.zone, now);
+                self.tools.context.health.set(PART, Condition::Good { note: "outside the working hours".to_owned() });
+                pause(wait, &end).await;
+                continue;
+            }
+            match self.claim(&name).await {
+                Ok(Claimed::Delivery(claim)) => self.work(*claim, &heartbeat, &abandon).await,
+                Ok(Claimed::Nothing { unfinished: false, .. }) if until == Until::Empty => end.cancel(),
+                Ok(Claimed::Nothing { next_due, .. }) => {
+                    let wait = next_due.map_or(IDLE_MAX, |due| due.since(now).min(IDLE_MAX));
+                    idle(wait, &mut changes, &end).await;
+                }
+                Err(error) => self.inbox_trouble(&error, &end).await,
+            }
+        }
+    }
+
+    async fn claim(&self, worker: &str) -> Result<Claimed, InboxError> {
+        let request = ClaimRequest {
+            worker: worker.to_owned(),
+            lease: self.settings.lease,
+            now: self.tools.context.clock.now(),
+            ordering: self.settings.ordering,
+            per_blob_type_max: self.settings.per_blob_type_max,
+        };
+        self.tools.inbox.claim(request).await
+    }
+
+    async fn inbox_trouble(&self, error: &InboxError, stop: &CancellationToken) {
+        tracing::error!(error = %chain(error), class = %error.class(), "the inbox failed; trying again");
+        self.tools.context.health.set("inbox", Condition::Degraded { reason: error.to_string() });
+        pause(INBOX_PAUSE, stop).await;
+    }
+
+    /// Runs one claimed delivery and ends its claim.
+    async fn work(&self, claim: Claim, heartbeat: &Heartbeat, abandon: &CancellationToken) {
+        let span = tracing::info_span!(
+            "delivery",
+            notice = claim.notice.id.0,
+            feed = %claim.notice.feed,
+            blob_type = claim.notice.metadata.blob_type,
+            correlation_id = claim.notice.metadata.correlation_id,
+            route = %claim.target.route,
+            sink = %claim.target.sink,
+            attempt = claim.attempt,
+        );
+        self.running.fetch_add(1, AtomicOrdering::Relaxed);
+        self.work_in_span(claim, heartbeat, abandon).instrument(span).await;
+        self.running.fetch_sub(1, AtomicOrdering::Relaxed);
+    }
+
+    async fn work_in_span(&self, claim: Claim, heartbeat: &Heartbeat, abandon: &CancellationToken) {
+        let started = tokio::time::Instant::now();
+        let result = tokio::select! {
+            result = AssertUnwindSafe(run::deliver(&self.tools, &claim)).catch_unwind() => {
+                // A panic over one payload must not cost a worker: it is a failed attempt like another.
+                result.unwrap_or_else(|_| Err(Stopped::Failed(panicked())))
+            }
+            error = self.hold(&claim, heartbeat) => Err(Stopped::Inbox(error)),
+            () = abandon.cancelled() => {
+                self.end(&claim, Finish::Release, Vec::new()).await;
+                return;
+            }
+        };
+        match result {
+            Ok(Done { progress, location, bad }) => {
+                let counts = progress.counts;
+                if self.end(&claim, Finish::Done { progress, location: location.clone() }, bad).await {
+                    run::count(&self.tools.context, &claim.target.route, counts);
+                    tracing::info!(
+                        read = counts.read,
+                        delivered = counts.delivered,
+                        filtered = counts.filtered,
+                        quarantined = counts.quarantined,
+                        bytes = progress.bytes,
+                        took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                        location,
+                        "delivered"
+                    );
+                }
+            }
+            Err(Stopped::Failed(failure)) => self.failed(&claim, failure).await,
+            Err(Stopped::Inbox(error @ InboxError::LeaseLost(_))) => {
+                tracing::warn!(%error, "another worker may have taken over; nothing more is done under this claim");
+            }
+            Err(Stopped::Inbox(error)) => {
+                let failure =
+                    Failure { side: Side::Sink, class: error.class(), error: chain(&error), retry_after: None };
+                self.failed(&claim, failure).await;
+            }
+        }
+    }
+
+    /// Renews the claim's lease for as long as it is polled; returns when that fails for good.
+    async fn hold(&self, claim: &Claim, heartbeat: &Heartbeat) -> InboxError {
+        let mut renewed = tokio::time::Instant::now();
+        loop {
+            tokio::time::sleep(self.settings.lease / 3).await;
+            heartbeat.beat();
+            let until = self.tools.context.clock.now().plus(self.settings.lease);
+            match self.tools.inbox.renew(claim.key, until).await {
+                Ok(()) => renewed = tokio::time::Instant::now(),
+                Err(error @ InboxError::LeaseLost(_)) => return error,
+                // The lease still holds; a busy disk may let the next renewal through.
+                Err(error) if renewed.elapsed() < self.settings.lease => {
+                    tracing::warn!(error = %chain(&error), "the lease could not be renewed yet");
+                }
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn failed(&self, claim: &Claim, failure: Failure) {
+        let waits = {
+            let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = waits.entry(claim.key.delivery).or_insert(0);
+            *count = count.saturating_add(1);
+            *count
+        };
+        let class = failure.class;
+        let error = failure.error.clone();
+        let tries = Tries { attempt: claim.attempt, waits, since: claim.since, now: self.tools.context.clock.now() };
+        let finish = retry::decide(&self.settings, failure, tries, fastrand::f64());
+        match &finish {
+            Finish::Retry { due, .. } => {
+                tracing::warn!(%class, error, next = %due, "the delivery failed; it is tried again")
+            }
+            _ => {
+                tracing::error!(%class, error, "the delivery is quarantined; see `longshore show {}`", claim.notice.id)
+            }
+        }
+        self.end(claim, finish, Vec::new()).await;
+    }
+
+    /// Ends a claim; returns whether that was stored. If it was not, the lease runs out and the delivery is done again.
+    async fn end(&self, claim: &Claim, finish: Finish, bad: Vec<crate::record::BadRecord>) -> bool {
+        let outcome = match &finish {
+            Finish::Done { .. } => "done",
+            Finish::Retry { .. } => "retry",
+            Finish::Quarantine { .. } => "quarantined",
+            Finish::Release => "released",
+        };
+        if !matches!(finish, Finish::Retry { uses_attempt: false, .. }) {
+            self.waits.lock().unwrap_or_else(PoisonError::into_inner).remove(&claim.key.delivery);
+        }
+        match self.tools.inbox.finish(claim.key, finish, bad).await {
+            Ok(()) => {
+                let labels = OutcomeLabels { route: claim.target.route.to_string(), outcome: outcome.to_owned() };
+                self.tools.context.metrics.deliveries.get_or_create(&labels).inc();
+                true
+            }
+            Err(error) => {
+                let class: Class = error.class();
+                tracing::error!(error = %chain(&error), %class, outcome, "the end of the delivery could not be stored; it is done again when its lease runs out");
+                false
+            }
+        }
+    }
+}
+
+/// Waits until something changes in the inbox, for `wait` at most.
+async fn idle(wait: Duration, changes: &mut watch::Receiver<u64>, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        // The sender lives as long as the workers.
+        _ = changes.changed() => {}
+        () = tokio::time::sleep(wait) => {}
+    }
+}
+
+/// Waits for `wait`, whatever changes in the inbox.
+async fn pause(wait: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(wait) => {}
+    }
+}
