@@ -187,11 +187,6 @@ mod tests {
         counts.delivered = 6;
         assert!(!counts.is_balanced());
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_batch_is_given_out_as_lines_and_as_an_array() {
