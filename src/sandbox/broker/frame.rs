@@ -15,6 +15,8 @@ use serde_amqp::de::Deserializer;
 use serde_amqp::read::IoReader;
 use serde_amqp::ser::Serializer;
 
+use super::lenient;
+
 /// What a peer sends first when it wants SASL (AMQP 1.0 part 5, section 5.3).
 pub(super) const HEADER_SASL: [u8; 8] = *b"AMQP\x03\x01\x00\x00";
 /// What a peer sends first on the AMQP layer itself (part 2, section 2.2).
@@ -73,8 +75,13 @@ impl Frame {
         if self.body.is_empty() {
             return Ok(None);
         }
-        let (performative, used) = decode_prefix(&self.body)?;
-        Ok(Some((performative, self.body.slice(used..))))
+        match decode_prefix(&self.body) {
+            Ok((performative, used)) => Ok(Some((performative, self.body.slice(used..)))),
+            Err(error) => {
+                let disposition = lenient::disposition(&self.body).ok_or(error)?;
+                Ok(Some((Performative::Disposition(disposition), Bytes::new())))
+            }
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod deliver;
 mod duplex;
 mod entities;
 mod frame;
+mod lenient;
 mod link;
 mod listen;
 mod management;

@@ -66,7 +66,8 @@ fn settlement_of(disposition: &Disposition) -> Option<Settlement> {
             if modified.undeliverable_here == Some(true) {
                 Settlement::Defer
             } else {
-                Settlement::Return { count: modified.delivery_failed == Some(true) }
+                // The Node SDK leaves the field out when it abandons.
+                Settlement::Return { count: modified.delivery_failed != Some(false) }
             }
         }
         Some(DeliveryState::Rejected(rejected)) => dead_letter(rejected.error.as_ref()),

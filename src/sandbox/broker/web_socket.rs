@@ -15,7 +15,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Where Service Bus serves AMQP over WebSocket.
 const PATH: &str = "/$servicebus/websocket";
-const SUBPROTOCOL: &str = "amqp";
+/// The name that the standard gives, and the one that Microsoft's SDKs still send.
+const SUBPROTOCOLS: [&str; 2] = ["amqp", "AMQPWSB10"];
 const SUBPROTOCOL_HEADER: &str = "Sec-WebSocket-Protocol";
 
 /// Answers the HTTP request that opens a WebSocket.
@@ -36,10 +37,11 @@ fn check(request: &Request, mut response: Response) -> Result<Response, ErrorRes
     }
     let offered = request.headers().get_all(SUBPROTOCOL_HEADER);
     let mut offered = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    if !offered.any(|name| name.trim().eq_ignore_ascii_case(SUBPROTOCOL)) {
+    let known = offered.find_map(|name| SUBPROTOCOLS.iter().find(|known| name.trim().eq_ignore_ascii_case(known)));
+    let Some(known) = known else {
         return refuse(StatusCode::BAD_REQUEST, "the subprotocol must be amqp");
-    }
-    response.headers_mut().insert(SUBPROTOCOL_HEADER, HeaderValue::from_static(SUBPROTOCOL));
+    };
+    response.headers_mut().insert(SUBPROTOCOL_HEADER, HeaderValue::from_static(known));
     Ok(response)
 }
 
