@@ -31,7 +31,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub(super) struct Certificate {
     /// The file it was found in, and until when it is valid, for people.
     pub name: String,
-    /// The certificate itself, then the others of its file, in DER.
+    /// The certificate itself, then those of its file that have no key of their own, in DER.
     pub chain: Vec<Vec<u8>>,
     /// SHA-256 over the DER, in base64url without padding: `x5t#S256` of RFC 7515.
     pub thumbprint: String,
@@ -117,13 +117,25 @@ fn list(path: &Path, passed_over: &mut Vec<String>) -> std::io::Result<Vec<PathB
     Ok(files)
 }
 
+/// A certificate as it was read.
+struct Read {
+    /// Its file, in [`Material::files`].
+    file: usize,
+    der: Vec<u8>,
+    /// The public key that it is about.
+    public: Vec<u8>,
+    is_rsa: bool,
+    not_before: UnixMs,
+    not_after: UnixMs,
+}
+
 /// The certificates and keys of all files, before they are put together.
 #[derive(Default)]
 struct Material {
-    certificates: Vec<(usize, Vec<u8>)>,
-    keys: Vec<(Vec<u8>, EncodingKey)>,
-    /// File names, which `certificates` points into.
     files: Vec<String>,
+    certificates: Vec<Read>,
+    /// Private keys, each behind its public half.
+    keys: Vec<(Vec<u8>, EncodingKey)>,
 }
 
 impl Material {
@@ -138,7 +150,10 @@ impl Material {
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(&bytes) {
             sections += 1;
             match section {
-                Ok((SectionKind::Certificate, der)) => self.certificates.push((self.files.len(), der)),
+                Ok((SectionKind::Certificate, der)) => match self.read_certificate(der) {
+                    Some(certificate) => self.certificates.push(certificate),
+                    None => passed_over.push(format!("{name} holds a certificate that cannot be read")),
+                },
                 Ok((kind @ (SectionKind::PrivateKey | SectionKind::RsaPrivateKey), der)) => match rsa_key(kind, &der) {
                     Ok(key) => self.keys.push(key),
                     Err(reason) => passed_over.push(format!("the key in {name} {reason}")),
@@ -162,44 +177,55 @@ impl Material {
         Ok(())
     }
 
+    fn read_certificate(&self, der: Vec<u8>) -> Option<Read> {
+        let (_, parsed) = parse_x509_certificate(&der).ok()?;
+        let public = parsed.public_key();
+        let (not_before, not_after) = (parsed.validity().not_before, parsed.validity().not_after);
+        Some(Read {
+            file: self.files.len(),
+            public: public.subject_public_key.data.to_vec(),
+            is_rsa: public.algorithm.algorithm == OID_PKCS1_RSAENCRYPTION,
+            not_before: UnixMs(not_before.timestamp().saturating_mul(1_000)),
+            not_after: UnixMs(not_after.timestamp().saturating_mul(1_000)),
+            der,
+        })
+    }
+
+    fn key_of(&self, certificate: &Read) -> Option<&EncodingKey> {
+        self.keys.iter().find(|(public, _)| *public == certificate.public).map(|(_, key)| key)
+    }
+
     fn pair(self, now: UnixMs, passed_over: Vec<String>) -> Found {
         let mut found = Found { usable: Vec::new(), passed_over };
         let mut seen = BTreeSet::new();
-        for (file, der) in &self.certificates {
-            let name = &self.files[*file];
-            let Ok((_, parsed)) = parse_x509_certificate(der) else {
-                found.passed_over.push(format!("{name} holds a certificate that cannot be read"));
-                continue;
-            };
-            let is_rsa = parsed.public_key().algorithm.algorithm == OID_PKCS1_RSAENCRYPTION;
-            let public = &*parsed.public_key().subject_public_key.data;
-            let Some((_, key)) = self.keys.iter().find(|(of, _)| of == public) else {
-                // Without a key it may be a link of another one's chain, which is no fault.
-                let alone = !self.has_leaf(*file);
-                if alone && is_rsa {
+        for certificate in &self.certificates {
+            let name = &self.files[certificate.file];
+            let Some(key) = self.key_of(certificate) else {
+                // Beside one that has its key it is a link of that one's chain, which is no fault.
+                let is_link = self.beside(certificate).any(|other| self.key_of(other).is_some());
+                if !is_link && certificate.is_rsa {
                     found.passed_over.push(format!("{name} has a certificate whose private key was not found"));
-                } else if alone {
+                } else if !is_link {
                     found.passed_over.push(format!("the certificate in {name} is not for RSA, which Entra ID wants"));
                 }
                 continue;
             };
-            let not_before = UnixMs(parsed.validity().not_before.timestamp().saturating_mul(1_000));
-            let not_after = UnixMs(parsed.validity().not_after.timestamp().saturating_mul(1_000));
-            if not_after <= now {
-                found.passed_over.push(format!("{name} expired at {not_after}"));
+            if certificate.not_after <= now {
+                found.passed_over.push(format!("{name} expired at {}", certificate.not_after));
                 continue;
             }
-            if not_before > now {
-                found.passed_over.push(format!("{name} is not valid before {not_before}"));
+            if certificate.not_before > now {
+                found.passed_over.push(format!("{name} is not valid before {}", certificate.not_before));
                 continue;
             }
-            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate.der);
             let thumbprint = URL_SAFE_NO_PAD.encode(digest);
             if !seen.insert(thumbprint.clone()) {
                 continue;
             }
-            let others = self.certificates.iter().filter(|(of, other)| of == file && other != der);
-            let chain = std::iter::once(der).chain(others.map(|(_, der)| der)).cloned().collect();
+            let links = self.beside(certificate).filter(|other| self.key_of(other).is_none());
+            let chain = std::iter::once(certificate).chain(links).map(|of| of.der.clone()).collect();
+            let not_after = certificate.not_after;
             let name = format!("{name} (valid until {not_after})");
             found.usable.push(Certificate { name, chain, thumbprint, key: key.clone(), not_after });
         }
@@ -207,13 +233,10 @@ impl Material {
         found
     }
 
-    /// Whether `file` has a certificate whose key we have.
-    fn has_leaf(&self, file: usize) -> bool {
-        self.certificates.iter().filter(|(of, _)| *of == file).any(|(_, der)| {
-            parse_x509_certificate(der).is_ok_and(|(_, parsed)| {
-                self.keys.iter().any(|(public, _)| *public == *parsed.public_key().subject_public_key.data)
-            })
-        })
+    /// The other certificates of its file.
+    fn beside(&self, certificate: &Read) -> impl Iterator<Item = &Read> {
+        let (file, der) = (certificate.file, certificate.der.clone());
+        self.certificates.iter().filter(move |other| other.file == file && other.der != der)
     }
 }
 

@@ -53,8 +53,15 @@ fn a_chain_in_the_file_goes_with_its_leaf() {
     let text = format!("{}{}{}", issuer.certificate_pem, leaf.key_pem, leaf.certificate_pem);
     std::fs::write(folder.path().join("all.pem"), text).expect("written");
     let found = load(folder.path(), NOW).expect("usable");
-    assert_eq!(found.usable[0].chain, [leaf.der, issuer.der]);
+    assert_eq!(found.usable[0].chain, [leaf.der, issuer.der.clone()]);
     assert_eq!(found.passed_over, [""; 0]);
+    // Another one of ours in the same file is no part of it.
+    let (one, two) = (Issued::rsa("a", NOW, -1, 30), Issued::rsa("b", NOW, -1, 20));
+    let all = [&one.certificate_pem, &one.key_pem, &issuer.certificate_pem, &two.certificate_pem, &two.key_pem];
+    std::fs::write(folder.path().join("all.pem"), all.map(String::as_str).concat()).expect("written");
+    let found = load(folder.path(), NOW).expect("usable");
+    assert_eq!(found.usable[0].chain, [one.der, issuer.der.clone()]);
+    assert_eq!(found.usable[1].chain, [two.der, issuer.der]);
 }
 
 #[test]

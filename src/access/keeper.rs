@@ -32,7 +32,7 @@ use crate::error::{Class, Classify};
 use crate::ops::{Condition, Context};
 use crate::probe::Step;
 
-/// The part that reports in the health.
+/// What the first token source of the daemon reports as in the health.
 const PART: &str = "tokens";
 
 /// Several certificates may be tried in one attempt, each with the HTTP client's own limits; this ends what they do not.
@@ -140,11 +140,13 @@ impl Keeper {
             outcome: outcome.subscribe(),
             _stop_with_us: stop.clone().drop_guard(),
         };
-        super::gauge::register(context, tokens.subscribe());
+        let part = context.health.claim(PART);
+        seconds_left(context, &part, tokens.subscribe());
         let task = Task {
             origin,
             timing,
             context: context.clone(),
+            part,
             jitter,
             demand: demand.subscribe(),
             tokens,
@@ -217,6 +219,8 @@ struct Task {
     origin: Arc<dyn Origin>,
     timing: Timing,
     context: Context,
+    /// What it reports as in the health.
+    part: String,
     jitter: Jitter,
     demand: watch::Receiver<u64>,
     tokens: watch::Sender<Option<Arc<TokenSet>>>,
@@ -272,7 +276,7 @@ impl Task {
             return None;
         } else if generation == 0 {
             if self.failures == 0 {
-                self.context.health.set(PART, Condition::Starting);
+                self.context.health.set(&self.part, Condition::Starting);
             }
             (now, Why::First)
         } else if demand > generation {
@@ -342,7 +346,7 @@ impl Task {
             ));
         } else {
             tracing::info!(generation, why = why.as_str(), %until, blobs = tokens.blobs.len(), "tokens refreshed");
-            self.context.health.set(PART, Condition::Good { note: format!("valid until {until}") });
+            self.context.health.set(&self.part, Condition::Good { note: format!("valid until {until}") });
         }
         self.tokens.send_replace(Some(Arc::new(tokens)));
         self.outcome.send_modify(|outcome| {
@@ -379,8 +383,18 @@ impl Task {
     }
 
     fn degraded(&self, reason: String) {
-        self.context.health.set(PART, Condition::Degraded { reason });
+        self.context.health.set(&self.part, Condition::Degraded { reason });
     }
+}
+
+/// A gauge of how long the tokens still last; negative once one has expired.
+fn seconds_left(context: &Context, part: &str, tokens: watch::Receiver<Option<Arc<TokenSet>>>) {
+    let clock = Arc::clone(&context.clock);
+    let help = "Seconds until the first of the tokens expires; negative once it has";
+    context.metrics.computed_gauge("longshore_token_seconds_left", help, part, move || {
+        let expires = tokens.borrow().as_ref().and_then(|tokens| tokens.expires())?;
+        Some((expires.0 - clock.now().0).div_euclid(1_000))
+    });
 }
 
 impl TokenSet {

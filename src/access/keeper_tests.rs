@@ -255,11 +255,23 @@ async fn tokens_that_arrive_expired_are_said_and_not_asked_for_in_a_loop() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_second_source_does_not_speak_over_the_first() {
+    let bench = Bench::with(None, vec![down()], Duration::ZERO);
+    let timing = Timing { refresh_ahead: MINUTE, refresh_interval_min: MINUTE };
+    let origin = Arc::clone(&Bench::new(None).fake) as Arc<dyn Origin>;
+    let second = Keeper::spawn_with(origin, timing, &bench.context, &bench.stop, Jitter::fixed(1.0));
+    bench.keeper.current().await.expect_err("down");
+    second.current().await.expect("tokens");
+    assert!(matches!(bench.condition(), Condition::Degraded { .. }));
+    assert!(bench.context.health.parts().iter().any(|part| part.name == "tokens 2"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_seconds_left_are_read_as_they_are_now() {
     let bench = Bench::new(Some(60 * MINUTE));
     assert!(!bench.context.metrics.encode().unwrap().contains("token_seconds_left"));
     bench.keeper.current().await.expect("tokens");
     tokio::time::sleep(10 * MINUTE).await;
     let text = bench.context.metrics.encode().unwrap();
-    assert!(text.contains("longshore_token_seconds_left 3000\n"), "{text}");
+    assert!(text.contains("longshore_token_seconds_left{source=\"tokens\"} 3000\n"), "{text}");
 }

@@ -22,7 +22,6 @@ mod entra_transport;
 mod error;
 #[cfg(test)]
 mod fakes;
-mod gauge;
 mod keeper;
 mod probe;
 mod sas;

@@ -18,7 +18,7 @@ use crate::net::{HttpLimits, http_client};
 use crate::ops::{Condition, Context};
 use crate::probe::Step;
 
-/// The part that reports in the health.
+/// What the certificates of the first vendor report as in the health.
 const CERTIFICATE_PART: &str = "certificate";
 
 /// The vendor's tokens, kept in force. It reports the parts `tokens`, `certificate` and `clock` in the health.
@@ -74,6 +74,8 @@ pub(super) struct Chain {
     pub entra: Entra,
     pub tenant_service: TenantService,
     pub context: Context,
+    /// What the certificates report as in the health.
+    certificate_part: String,
 }
 
 impl Chain {
@@ -89,6 +91,7 @@ impl Chain {
             tenant_service: TenantService::new(tenant_service, client, Arc::clone(&context.clock))?,
             identity,
             context: context.clone(),
+            certificate_part: context.health.claim(CERTIFICATE_PART),
         })
     }
 
@@ -143,7 +146,7 @@ impl Chain {
         if let Condition::Degraded { reason } = &condition {
             tracing::warn!("{reason}");
         }
-        self.context.health.set(CERTIFICATE_PART, condition);
+        self.context.health.set(&self.certificate_part, condition);
     }
 }
 

@@ -43,6 +43,7 @@ pub struct Part {
 pub struct Health {
     clock: Arc<dyn Clock>,
     parts: Mutex<BTreeMap<String, Part>>,
+    claimed: Mutex<BTreeMap<String, u32>>,
     changes: watch::Sender<u64>,
 }
 
@@ -50,7 +51,17 @@ impl Health {
     /// No parts yet.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, parts: Mutex::default(), changes: watch::Sender::new(0) }
+        Self { clock, parts: Mutex::default(), claimed: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+
+    /// A name for a part of which there may be several: `name` for the first who asks, then `name 2` and so on, so
+    /// that none speaks over another.
+    #[must_use]
+    pub fn claim(&self, name: &str) -> String {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = claimed.entry(name.to_owned()).or_default();
+        *count += 1;
+        if *count == 1 { name.to_owned() } else { format!("{name} {count}") }
     }
 
     /// Says how the part `name` is now.

@@ -1,11 +1,14 @@
 //! What the daemon counts, in the Prometheus text format. Names are `longshore_<noun>_<unit>_total`.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 /// Labels of what a feed counts.
@@ -27,6 +30,7 @@ pub struct OutcomeLabels {
 /// Every metric of the daemon. A family is registered once, in [`Metrics::default`], with its help text.
 pub struct Metrics {
     registry: Mutex<Registry>,
+    computed: Arc<Computed>,
     /// Notices stored for the first time.
     pub notices_stored: Family<FeedLabels, Counter>,
     /// Notices that arrived again.
@@ -51,6 +55,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             registry: Mutex::default(),
+            computed: Arc::default(),
             notices_stored: Family::default(),
             notices_duplicate: Family::default(),
             notices_settled: Family::default(),
@@ -97,8 +102,45 @@ impl Default for Metrics {
             registry.register("longshore_deliveries", "Deliveries that ended, by outcome", metrics.deliveries.clone());
             registry.register("longshore_records", "Records, by outcome", metrics.records.clone());
             registry.register("longshore_payload_bytes", "Decompressed bytes read", metrics.payload_bytes.clone());
+            registry.register_collector(Box::new(Arc::clone(&metrics.computed)));
         }
         metrics
+    }
+}
+
+type Value = Box<dyn Fn() -> Option<i64> + Send + Sync>;
+
+/// A gauge that is computed when it is read.
+struct ComputedGauge {
+    help: &'static str,
+    sources: BTreeMap<String, Value>,
+}
+
+/// Computed gauges, by name.
+#[derive(Default)]
+struct Computed(Mutex<BTreeMap<&'static str, ComputedGauge>>);
+
+impl fmt::Debug for Computed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Computed")
+    }
+}
+
+impl Collector for Computed {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        for (name, ComputedGauge { help, sources }) in &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let values: Vec<_> = sources.iter().filter_map(|(source, value)| Some((source, value()?))).collect();
+            let Some((_, first)) = values.first() else {
+                continue;
+            };
+            let kind = ConstGauge::new(*first).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for (source, value) in values {
+                let labels = [("source", source.as_str())];
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -120,8 +162,44 @@ impl Metrics {
         Ok(text)
     }
 
+    /// Adds a gauge whose value is computed when it is read; `None` leaves it out. Several sources may share a name,
+    /// which is why they are kept together: a name may be described only once in the text.
+    pub fn computed_gauge(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        source: &str,
+        value: impl Fn() -> Option<i64> + Send + Sync + 'static,
+    ) {
+        let mut gauges = self.computed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gauge = gauges.entry(name).or_insert_with(|| ComputedGauge { help, sources: BTreeMap::new() });
+        gauge.sources.insert(source.to_owned(), Box::new(value));
+    }
+
     /// Adds metrics that another part provides, such as the gauges of the inbox.
     pub fn with_registry(&self, add: impl FnOnce(&mut Registry)) {
         add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_computed_gauge_is_described_once_and_read_as_it_is_now() {
+        let metrics = Metrics::default();
+        let now = Arc::new(std::sync::atomic::AtomicI64::new(1));
+        let reads = Arc::clone(&now);
+        let read = move || Some(reads.load(std::sync::atomic::Ordering::SeqCst));
+        metrics.computed_gauge("longshore_test_seconds", "A test", "one", read);
+        metrics.computed_gauge("longshore_test_seconds", "A test", "two", || Some(-2));
+        metrics.computed_gauge("longshore_test_seconds", "A test", "none", || None);
+        now.store(7, std::sync::atomic::Ordering::SeqCst);
+        let text = metrics.encode().expect("text");
+        assert_eq!(text.matches("# TYPE longshore_test_seconds gauge").count(), 1, "{text}");
+        assert!(text.contains("longshore_test_seconds{source=\"one\"} 7\n"), "{text}");
+        assert!(text.contains("longshore_test_seconds{source=\"two\"} -2\n"), "{text}");
+        assert!(!text.contains("none"), "{text}");
     }
 }
