@@ -18,6 +18,7 @@ use crate::record::{BadRecord, Counts};
 pub(crate) mod accounting;
 pub(crate) mod claiming;
 pub(crate) mod looking;
+pub(crate) mod model;
 pub(crate) mod ordering;
 pub(crate) mod pruning;
 pub(crate) mod replaying;
@@ -97,6 +98,19 @@ macro_rules! inbox_conformance {
             the_oldest_go_first_when_the_inbox_is_too_large
             a_number_is_not_given_again_after_pruning
         );
+
+        proptest::proptest! {
+            #![proptest_config(proptest::prelude::ProptestConfig {
+                cases: 48,
+                failure_persistence: None,
+                ..proptest::prelude::ProptestConfig::default()
+            })]
+            #[test]
+            fn random_sequences_go_as_in_the_model(steps in crate::inbox::conformance::model::steps()) {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async { crate::inbox::conformance::model::run($fresh().await, steps).await });
+            }
+        }
     };
     (@cases $fresh:path, $group:ident, $($case:ident)+) => {
         mod $group {

@@ -33,6 +33,7 @@ use crate::clock::{Clock, UnixMs};
 use crate::notice::{HeardNotice, Notice, NoticeId};
 use crate::record::BadRecord;
 
+mod checkpoint;
 mod claim;
 mod daemons;
 mod fault;
@@ -50,6 +51,10 @@ mod story;
 mod summary;
 mod writer;
 
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 mod tests;
 

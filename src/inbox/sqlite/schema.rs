@@ -20,14 +20,14 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_inbox.sql")];
 
 /// How long a connection waits for another process to let go of the write lock. Longer than any commit of ours takes
 /// on a slow disk, shorter than a peek lock of Service Bus.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pages that the log may hold before a commit moves them into the database (16 MiB). Fewer: more fsyncs under load.
 /// More: a longer recovery after a crash.
 const CHECKPOINT_PAGES: i64 = 4000;
 
 /// To what size the log file is cut after a checkpoint.
-const JOURNAL_BYTES_MAX: i64 = 64 << 20;
+pub(super) const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 
 /// Prepared statements kept by a connection; more than there are different ones.
 const STATEMENTS_MAX: usize = 96;
@@ -75,7 +75,7 @@ pub(super) fn prepare(path: &Path) -> Result<Connection, InboxError> {
         // FULL: a commit returns after fsync. This is the promise of `Inbox::store`.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-        connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES_MAX)?;
+        connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES_MAX as i64)?;
         migrate(&mut connection, path)?;
         Ok(connection)
     })();

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::checkpoint::log_bytes;
 use super::daemons;
 use super::fault::Fault;
 use super::finish::hour;
@@ -38,13 +39,6 @@ pub(super) fn summary(connection: &Connection, path: &Path, now: UnixMs) -> Resu
         log_bytes: log_bytes(path),
         daemons: daemons::all(connection, now)?,
     })
-}
-
-/// The size of the write-ahead log; 0 where there is none, as after a clean end.
-pub(super) fn log_bytes(path: &Path) -> u64 {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    std::fs::metadata(log).map_or(0, |file| file.len())
 }
 
 fn notice_counts(connection: &Connection) -> Result<NoticeCounts, Fault> {

@@ -16,10 +16,15 @@ pub(super) fn settings(folder: &Path) -> InboxSettings {
     }
 }
 
-async fn fresh() -> Subject {
+pub(super) fn fresh_sqlite() -> (SqliteInbox, tempfile::TempDir, ManualClock) {
     let folder = tempfile::tempdir().unwrap();
     let clock = ManualClock::new(START);
     let inbox = SqliteInbox::open(&settings(folder.path()), Arc::new(clock.clone())).unwrap();
+    (inbox, folder, clock)
+}
+
+async fn fresh() -> Subject {
+    let (inbox, folder, clock) = fresh_sqlite();
     let inbox = Arc::new(inbox);
     Subject { inbox: inbox.clone(), ledger: inbox, clock, _keep: Box::new(folder) }
 }

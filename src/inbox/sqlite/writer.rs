@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::checkpoint::{LogKeeper, checkpoint};
 use super::fault::Fault;
+use super::schema::JOURNAL_BYTES_MAX;
 use crate::inbox::InboxError;
 
 /// Jobs that may wait. Callers beyond that wait for room.
@@ -157,6 +159,7 @@ impl Writer {
             changes: changes.clone(),
             seen_version: None,
             is_suspect: false,
+            log: LogKeeper::new(path.clone(), JOURNAL_BYTES_MAX),
         };
         // What others commit from here on is found by a later look, what they committed before by the first claim.
         thread.look();
@@ -216,6 +219,7 @@ struct Thread {
     /// success for pages that the kernel has given up. Until the log has been written over into the database, nothing
     /// is accepted.
     is_suspect: bool,
+    log: LogKeeper,
 }
 
 impl Thread {
@@ -232,6 +236,7 @@ impl Thread {
             while !group.is_empty() {
                 group = self.commit(group);
             }
+            self.log.keep_short(&self.connection);
         }
     }
 
@@ -296,8 +301,7 @@ impl Thread {
 
     fn recover(&mut self) -> Result<(), Fault> {
         if self.is_suspect {
-            let (busy, _, _) = checkpoint(&self.connection)?;
-            if busy {
+            if checkpoint(&self.connection)? {
                 return Err(Fault::Refused(InboxError::Unavailable {
                     path: self.path.0.display().to_string(),
                     reason: "a write failed earlier, and its log is still in use by another process".to_owned(),
@@ -320,14 +324,6 @@ impl Thread {
             Err(error) => tracing::debug!(inbox = %self.path.0.display(), %error, "cannot look for changes"),
         }
     }
-}
-
-/// Moves the whole log into the database and cuts it to nothing. Returns whether somebody was in the way, the pages
-/// in the log and the pages moved.
-pub(super) fn checkpoint(connection: &Connection) -> Result<(bool, i64, i64), Fault> {
-    Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-        Ok((row.get::<_, i64>(0)? != 0, row.get(1)?, row.get(2)?))
-    })?)
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), Fault> {

@@ -1,0 +1,85 @@
+//! What the schema promises: quick queries stay quick, and impossible states cannot be written.
+
+use rusqlite::Connection;
+
+use super::tests::{fresh_sqlite, settings};
+use super::{claim, prune};
+
+/// How SQLite goes about a statement.
+fn query_plan(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let parameters = explain.parameter_count();
+    let values = vec![rusqlite::types::Value::Integer(1); parameters];
+    let rows = explain.query_map(rusqlite::params_from_iter(values), |row| row.get(3)).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn what_runs_all_day_touches_unfinished_rows_only() {
+    let (_inbox, folder, _) = fresh_sqlite();
+    let connection = Connection::open(settings(folder.path()).path).unwrap();
+    let unplanned = "SELECT n.id, n.feed FROM notices n WHERE n.state = 'heard' ORDER BY n.id LIMIT 5";
+    for (sql, indexes) in [
+        (claim::NEXT_HEAD, &["deliveries_lane"][..]),
+        (claim::NEXT_READY, &["deliveries_ready"]),
+        (claim::CLAIMED, &["deliveries_claimed"]),
+        (claim::PROMOTE, &["deliveries_due"]),
+        (claim::NEXT_DUE, &["deliveries_due"]),
+        (claim::UNFINISHED, &["deliveries_lane", "notices_unfinished"]),
+        (prune::OLDEST_ENDED, &["notices_ended"]),
+        (unplanned, &["notices_unfinished"]),
+    ] {
+        let plan = query_plan(&connection, sql);
+        let text = plan.join("\n");
+        assert!(!text.contains("TEMP B-TREE"), "sorts in {sql}\n{text}");
+        for index in indexes {
+            assert!(text.contains(index), "does not use {index} in {sql}\n{text}");
+        }
+        for line in plan.iter().filter(|line| line.starts_with("SCAN ")) {
+            // A scan of an index that holds unfinished rows only is what is wanted; CONSTANT ROW reads nothing.
+            let is_partial = indexes.iter().any(|index| line.contains(index)) || line.contains("CONSTANT ROW");
+            assert!(is_partial, "scans in {sql}\n{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn impossible_states_cannot_be_written() {
+    let (_inbox, folder, _) = fresh_sqlite();
+    let connection = Connection::open(settings(folder.path()).path).unwrap();
+    connection
+        .execute_batch(
+            "INSERT INTO notices (feed, dedupe_key, verdict, state, published, sequence, stored, last_seen, \
+                 delivery_count, blob_type) VALUES ('f', 'k', 'accepted', 'open', 0, 0, 0, 0, 0, 'T');
+             INSERT INTO lanes (route, sink, blob_type) VALUES ('r', 's', 't');
+             INSERT INTO deliveries (notice, run, lane, published, sequence, state, since) \
+                 VALUES (1, 0, 1, 0, 0, 'ready', 0);",
+        )
+        .unwrap();
+    for impossible in [
+        "UPDATE notices SET state = 'lost'",
+        "UPDATE notices SET state = 'finished'",
+        "UPDATE notices SET ended = 1",
+        "UPDATE notices SET state = 'skipped', ended = 1",
+        "UPDATE notices SET published = 'yesterday'",
+        "INSERT INTO notices (feed, dedupe_key, verdict, state, published, sequence, stored, last_seen, \
+             delivery_count, blob_type) VALUES ('f', 'k', 'accepted', 'heard', 0, 0, 0, 0, 0, 'T')",
+        "UPDATE deliveries SET state = 'claimed'",
+        "UPDATE deliveries SET lease_until = 1",
+        "UPDATE deliveries SET state = 'claimed', lease_until = 1, claimed = 1, worker = 'w'",
+        "UPDATE deliveries SET state = 'done', ended = 1",
+        "UPDATE deliveries SET state = 'done', location = 'x'",
+        "UPDATE deliveries SET state = 'done', ended = 1, location = 'x', read = 2, delivered = 1",
+        "UPDATE deliveries SET state = 'done', ended = 1, location = 'x', due = 5",
+        "UPDATE deliveries SET state = 'quarantined', ended = 1",
+        "UPDATE deliveries SET error = 'without a class'",
+        "UPDATE deliveries SET delivered = -1",
+        "INSERT INTO deliveries (notice, run, lane, published, sequence, state, since) VALUES (1, 0, 1, 0, 0, 'ready', 0)",
+    ] {
+        let error = connection.execute(impossible, []).expect_err(impossible);
+        assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::ConstraintViolation), "{impossible}: {error}");
+    }
+    connection
+        .execute("UPDATE deliveries SET state = 'done', ended = 1, location = 'x', read = 2, delivered = 2", [])
+        .unwrap();
+}
