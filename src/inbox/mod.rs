@@ -10,7 +10,7 @@
 //! 4. Under [`Ordering::BlobType`] the unfinished deliveries of one lane, `(route, sink, blob type)`, are claimed in
 //!    the order `(published, sequence, notice)`, one at a time.
 //! 5. `read = delivered + filtered + parked + quarantined` holds for every delivery that is stored as done.
-//! 6. Unfinished and quarantined notices are never pruned.
+//! 6. Unfinished and quarantined notices are never pruned, nor finished ones with parked or quarantined records.
 //!
 //! ```text
 //! notice    heard ──plan──> open ──────────────> finished        skipped: no route wants it, or the feed's filter
@@ -18,7 +18,10 @@
 //! delivery            ready ──claim──> claimed ──finish──> done | quarantined
 //!                       ^                 ├──retry──> ready, due later
 //!                       └──lease lost─────┘
+//! replay    finished | skipped | quarantined ──> heard, under a new run
 //! ```
+//!
+//! [`Inbox`] is the daemon's side of it, [`Ledger`] the people's.
 
 use std::sync::Arc;
 use std::time::Duration;

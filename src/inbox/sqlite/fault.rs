@@ -53,7 +53,9 @@ fn from_sqlite(error: &rusqlite::Error, path: String) -> InboxError {
         Some(ErrorCode::DiskFull) => InboxError::DiskFull { path },
         Some(ErrorCode::DatabaseCorrupt) => InboxError::Unusable {
             path,
-            reason: format!("{reason}; the file is damaged: keep a copy of it and run `longshore doctor`"),
+            reason: format!(
+                "{reason}; the file is damaged: stop longshore, keep a copy, and recover it with the `.recover` of sqlite3"
+            ),
         },
         Some(ErrorCode::NotADatabase) => {
             InboxError::Unusable { path, reason: "it is not an SQLite database: name another file".to_owned() }
