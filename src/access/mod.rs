@@ -33,6 +33,7 @@ mod vendor;
 
 pub use connection_string::ConnectionString;
 pub use error::AccessError;
+pub use skew::Skew;
 pub use static_tokens::{StaticSettings, StaticTokens};
 pub use vendor::VendorTokens;
 

@@ -17,10 +17,11 @@ const PART: &str = "clock";
 
 /// How far ahead of ours another clock is, in milliseconds; negative when ours is ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Skew(pub i64);
+pub struct Skew(pub i64);
 
 impl Skew {
     /// What an answer that came just now tells; `None` without a `Date` that can be read.
+    #[must_use]
     pub fn from_headers(headers: &HeaderMap, now: UnixMs) -> Option<Self> {
         let theirs = http_date(headers.get(DATE)?.to_str().ok()?)?;
         // The date is cut to the second: on average the other clock is half a second further.
@@ -28,11 +29,13 @@ impl Skew {
     }
 
     /// Whether somebody should look.
+    #[must_use]
     pub fn is_large(self) -> bool {
         u128::from(self.0.unsigned_abs()) >= WARN_AT.as_millis()
     }
 
     /// For people.
+    #[must_use]
     pub fn describe(self) -> String {
         let seconds = self.0.unsigned_abs() / 1_000;
         match self.0 {

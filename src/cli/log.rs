@@ -11,7 +11,6 @@ use std::os::linux::fs::MetadataExt;
 use anyhow::Context;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata};
-use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context as LayerContext, Filter, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -41,8 +40,8 @@ pub fn start(settings: &LogSettings) -> anyhow::Result<()> {
                 .map_err(Exit::Config.because())?
                 .with_syslog_identifier("longshore".to_owned());
             registry
-                .with(native.with_filter(CarriesSecret.not()))
-                .with(journal_lines().with_filter(CarriesSecret))
+                .with(native.with_filter(Secrets::Absent))
+                .with(journal_lines().with_filter(Secrets::Present))
                 .try_init()
         }
     }
@@ -91,13 +90,13 @@ struct Redacting {
 }
 
 impl<'a> MakeWriter<'a> for Redacting {
-    type Writer = RedactingWriter;
+    type Writer = RedactingWriter<io::Stderr>;
 
-    fn make_writer(&'a self) -> RedactingWriter {
-        RedactingWriter { prefix: "" }
+    fn make_writer(&'a self) -> Self::Writer {
+        RedactingWriter { prefix: "", out: io::stderr() }
     }
 
-    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> RedactingWriter {
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Self::Writer {
         let prefix = match *meta.level() {
             _ if !self.priorities => "",
             Level::ERROR => "<3>",
@@ -105,33 +104,39 @@ impl<'a> MakeWriter<'a> for Redacting {
             Level::INFO => "<6>",
             Level::DEBUG | Level::TRACE => "<7>",
         };
-        RedactingWriter { prefix }
+        RedactingWriter { prefix, out: io::stderr() }
     }
 }
 
 #[derive(Debug)]
-struct RedactingWriter {
+struct RedactingWriter<W> {
     prefix: &'static str,
+    out: W,
 }
 
-impl Write for RedactingWriter {
+impl<W: Write> Write for RedactingWriter<W> {
     // The layer hands over one whole event at a time, so that nothing to redact is ever cut in two.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let line = format!("{}{}", self.prefix, redact(&String::from_utf8_lossy(event)));
-        io::stderr().lock().write_all(line.as_bytes())?;
+        self.out.write_all(line.as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        self.out.flush()
     }
 }
 
-/// Lets events through that carry something to redact.
-#[derive(Clone, Copy, Debug)]
-struct CarriesSecret;
+/// Lets events through by whether they carry something to redact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Secrets {
+    /// Only those that do.
+    Present,
+    /// Only those that do not.
+    Absent,
+}
 
-impl<S> Filter<S> for CarriesSecret {
+impl<S> Filter<S> for Secrets {
     fn enabled(&self, _meta: &Metadata<'_>, _cx: &LayerContext<'_, S>) -> bool {
         true
     }
@@ -139,7 +144,7 @@ impl<S> Filter<S> for CarriesSecret {
     fn event_enabled(&self, event: &Event<'_>, _cx: &LayerContext<'_, S>) -> bool {
         let mut search = Search { found: false };
         event.record(&mut search);
-        search.found
+        search.found == (*self == Self::Present)
     }
 }
 
@@ -151,5 +156,48 @@ impl Visit for Search {
     fn record_debug(&mut self, _field: &Field, value: &dyn fmt::Debug) {
         let said = format!("{value:?}");
         self.found |= redact(&said) != said;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[test]
+    fn whatever_a_library_logs_is_redacted_on_its_way_out() {
+        let mut writer = RedactingWriter { prefix: "<4>", out: Vec::new() };
+        writer.write_all(b"GET https://a.b/c?sv=1&sig=abc%3D failed\n").expect("written");
+        assert_eq!(String::from_utf8_lossy(&writer.out), "<4>GET https://a.b/c?sv=1&sig=[secret] failed\n");
+    }
+
+    #[test]
+    fn an_event_with_a_secret_is_kept_from_the_journals_own_protocol() {
+        let (open, closed) = (Counter::default(), Counter::default());
+        let subscriber = tracing_subscriber::registry()
+            .with(open.clone().with_filter(Secrets::Absent))
+            .with(closed.clone().with_filter(Secrets::Present));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!("nothing in it");
+            tracing::warn!(url = "https://a.b/c?sig=abc", "something in it");
+            tracing::warn!("asked with Bearer {}", "abc");
+        });
+        assert_eq!((open.count(), closed.count()), (1, 2));
+    }
+
+    #[derive(Clone, Default)]
+    struct Counter(Arc<Mutex<usize>>);
+
+    impl Counter {
+        fn count(&self) -> usize {
+            *self.0.lock().expect("not poisoned")
+        }
+    }
+
+    impl<S: tracing::Subscriber> Layer<S> for Counter {
+        fn on_event(&self, _event: &Event<'_>, _cx: LayerContext<'_, S>) {
+            *self.0.lock().expect("not poisoned") += 1;
+        }
     }
 }

@@ -107,12 +107,13 @@ pub struct Problems<'t> {
     text: &'t str,
     list: Vec<Problem>,
     masked: Vec<Range<usize>>,
+    meant: Vec<String>,
 }
 
 impl<'t> Problems<'t> {
     /// Nothing wrong so far with `text`.
     pub fn new(text: &'t str) -> Self {
-        Self { text, list: Vec::new(), masked: Vec::new() }
+        Self { text, list: Vec::new(), masked: Vec::new(), meant: Vec::new() }
     }
 
     /// Adds a problem.
@@ -123,6 +124,16 @@ impl<'t> Problems<'t> {
     /// Keeps what stands at `span` from being shown.
     pub fn mask(&mut self, span: Range<usize>) {
         self.masked.push(span);
+    }
+
+    /// Remembers that a key that is not known was probably meant to be `key`.
+    pub fn meant(&mut self, key: String) {
+        self.meant.push(key);
+    }
+
+    /// Whether `key` was probably meant somewhere: then it need not be told that it is missing as well.
+    pub fn was_meant(&self, key: &str) -> bool {
+        self.meant.iter().any(|meant| meant == key)
     }
 
     /// What was written at `span`, for a message: on one line and not too long.

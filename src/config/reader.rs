@@ -195,8 +195,11 @@ pub fn unknown_key(
         problems.add(problem.help(help));
         return;
     }
-    let label = nearest(key.get_ref(), known.iter().copied())
-        .map_or_else(|| "not known here".to_owned(), |near| format!("did you mean `{near}`?"));
+    let near = nearest(key.get_ref(), known.iter().copied());
+    if let Some(near) = near {
+        problems.meant(full_key(section, near));
+    }
+    let label = near.map_or_else(|| "not known here".to_owned(), |near| format!("did you mean `{near}`?"));
     let place = if section.is_empty() { "at the top".to_owned() } else { format!("in `{section}`") };
     problems.add(
         Problem::new(key.span(), format!("`{full}` is not a key"), label)

@@ -227,3 +227,27 @@ fn a_file_that_cannot_be_read_is_named() {
     let error = Config::load(&path, Files::Checked).expect_err("not UTF-8").to_string();
     assert!(error.ends_with("is not UTF-8 from byte 8 on"), "{error}");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(16))]
+
+    /// Whatever is typed, the answer is a configuration or a reason, and the reason can be shown.
+    #[test]
+    fn no_file_is_too_odd_to_be_told_what_is_wrong_with_it(
+        changes in proptest::collection::vec((0_usize..10_000, ".{0,3}", 0_usize..4), 0..12)
+    ) {
+        let mut text = include_str!("../../deploy/longshore.example.toml").replace("\n#~ ", "\n").replace("\n#", "\n");
+        for (at, new, cut) in changes {
+            let from = text.floor_char_boundary(at % (text.len() + 1));
+            let to = text.floor_char_boundary((from + cut).min(text.len()));
+            text.replace_range(from..to.max(from), &new);
+        }
+        match parse(&text) {
+            Ok(_) => {}
+            Err(error) => proptest::prop_assert!(error.to_string().contains("error")),
+        }
+        // The lines that are comments there are no TOML without their marks; this way the values are reached as well.
+        let keys: String = text.lines().filter(|line| line.contains('=') || line.starts_with('[')).map(|line| line.to_owned() + "\n").collect();
+        let _ = parse(&keys).map_err(|error| error.to_string());
+    }
+}

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::problem::Problems;
 use super::reader::{FromToml, cannot_be, nearest};
+use crate::blob_type::BlobTypeFilter;
 
 /// Reads a value with `parse`, which says why it cannot; `must` says what is allowed.
 fn scalar<T>(
@@ -296,7 +297,8 @@ impl FromToml for Glob {
             if glob.is_empty() {
                 return Err(String::new());
             }
-            globset::Glob::new(glob).map_err(|error| error.kind().to_string())?;
+            // The very filter that will be made of it.
+            BlobTypeFilter::new(&[glob.to_owned()], &[]).map_err(|error| error.kind().to_string())?;
             Ok(Self(glob.to_owned()))
         })
     }

@@ -2,18 +2,23 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::json;
 
 use super::Global;
 use super::exit::Exit;
-use crate::config::{Config, ConfigError, Files, Findings};
+use crate::clock::SystemClock;
+use crate::config::{Config, ConfigError, Files, Findings, LogFormat, LogSettings};
 use crate::secret::redact;
+use crate::sink::SinkContext;
 
+mod connect;
 mod decision;
 mod report;
 
+use connect::Way;
 use decision::Decision;
 use report::Report;
 
@@ -23,6 +28,9 @@ pub struct Args {
     /// Tell only what becomes of this blob type
     #[arg(long, value_name = "TYPE")]
     blob_type: Option<String>,
+    /// Try the whole way to the vendor and to the sinks as well; consumes nothing
+    #[arg(long, conflicts_with = "blob_type")]
+    connect: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -49,13 +57,34 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         print(&if args.json { pretty(&decision)? } else { decision.text() })?;
         return Ok(ExitCode::SUCCESS);
     }
+    // What the sinks themselves have to say to their settings.
+    let context = SinkContext { clock: Arc::new(SystemClock) };
+    crate::sink::build(config.sinks.clone(), &context).map_err(Exit::Config.because())?;
     let report = Report::of(&config);
+    if !args.connect {
+        print(&if args.json {
+            pretty(&json!({ "ok": true, "findings": findings, "meaning": report }))?
+        } else {
+            report.text()
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.json {
+        print(&report.text())?;
+        print("\nThe way\n\n")?;
+    }
+    global.log(&LogSettings { format: LogFormat::Text, level: "error".to_owned() })?;
+    let told = |way: &Way| if args.json { Ok(()) } else { print(&(way.text() + "\n")) };
+    let ways = super::runtime(config.threads)?.block_on(connect::walk(&config, told))?;
+    let is_open = connect::is_open(&ways);
     print(&if args.json {
-        pretty(&json!({ "ok": true, "findings": findings, "meaning": report }))?
+        pretty(&json!({ "ok": is_open, "findings": findings, "meaning": report, "ways": ways }))?
+    } else if is_open {
+        "Every way is open.\n".to_owned()
     } else {
-        report.text()
+        "Not every way is open; see FAIL above.\n".to_owned()
     })?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if is_open { Exit::Ok } else { Exit::Unavailable }.into())
 }
 
 /// Findings for a program: what a person reads, in fields.

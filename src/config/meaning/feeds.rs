@@ -78,7 +78,7 @@ impl Rules<'_, '_> {
     ) -> Option<FeedConfig> {
         let changes = self.changed.len();
         let name = self.required("[[feed]]", span.clone(), "name", &feed.name, "\"eg\"");
-        let access = self.feed_access(feed, span, document, identity, tokens);
+        let access = self.feed_access(feed, span.clone(), document, identity, tokens);
         let ca_file = match self.ca_file("feed.ca_file", &feed.ca_file) {
             Some(own) => Some(own),
             None => identity.and_then(|identity| identity.ca_file.clone()),
@@ -107,9 +107,15 @@ impl Rules<'_, '_> {
             ("feed.batch_messages_max", &feed.batch_messages_max, batch_messages_max),
             ("inbox.commit_notices_max", &inbox.commit_notices_max, commit_notices_max),
         );
+        let filter = BlobTypeFilter::new(&include, &exclude);
+        if let Err(error) = &filter {
+            // Each glob was looked at when it was read; what is left is that they are too many.
+            let problem = Problem::new(span, "the globs of this [[feed]] cannot be used together", error.to_string());
+            self.problems.add(problem);
+        }
         let service_bus = ServiceBusSettings {
             name: FeedName::new(name.map_or("", |name| name.get_ref().0.as_str())),
-            filter: BlobTypeFilter::new(&include, &exclude).ok()?,
+            filter: filter.ok()?,
             transport: self.or(&key("transport"), &feed.transport, OneOf(Transport::default())).0,
             batch_messages_max: u32::try_from(batch_messages_max).expect("the reader holds it below 5000"),
             batch_wait: self.or(&key("batch_wait"), &feed.batch_wait, Time(BATCH_WAIT)).0,

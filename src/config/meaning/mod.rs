@@ -119,7 +119,8 @@ impl Rules<'_, '_> {
         written: &'w Written<T>,
         example: &str,
     ) -> Option<&'w Spanned<T>> {
-        if written.is_absent() {
+        let full = format!("{}.{key}", section.trim_matches(['[', ']', '`']));
+        if written.is_absent() && !self.problems.was_meant(&full) {
             let problem =
                 Problem::new(span, format!("`{key}` is missing in {section}"), format!("add {key} = {example}"));
             self.problems.add(problem);

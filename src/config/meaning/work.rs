@@ -13,7 +13,7 @@ use crate::config::problem::Problem;
 use crate::config::reader::Written;
 use crate::config::value::{Limit, Listen, OneOf, Size, SizeLimit, Time, Whole};
 use crate::config::{LogSettings, written};
-use crate::inbox::{InboxSettings, Ordering};
+use crate::inbox::InboxSettings;
 use crate::ops::OpsSettings;
 use crate::payload::{FetchSettings, PayloadLimits};
 use crate::worker::{Window, WorkSettings};
@@ -45,7 +45,7 @@ impl Rules<'_, '_> {
     }
 
     pub(super) fn work(&mut self, written: &written::Work) -> WorkSettings {
-        let default = default_work();
+        let default = WorkSettings::default();
         let retry_min = self.or("work.retry_min", &written.retry_min, Time(default.retry.0)).0;
         let retry_max = self.or("work.retry_max", &written.retry_max, Time(default.retry.1)).0;
         self.in_order(
@@ -58,7 +58,7 @@ impl Rules<'_, '_> {
                 self.or("work.per_blob_type_max", &written.per_blob_type_max, Whole(default.per_blob_type_max as u64))
                     .0,
             ),
-            ordering: self.or("work.ordering", &written.ordering, OneOf(Ordering::default())).0,
+            ordering: self.or("work.ordering", &written.ordering, OneOf(default.ordering)).0,
             lease: self.or("work.lease", &written.lease, Time(default.lease)).0,
             attempts_max: u32_of(
                 self.or("work.attempts_max", &written.attempts_max, Whole(default.attempts_max.into())).0,
@@ -249,20 +249,4 @@ fn overlap(one: Window, other: Window) -> bool {
         }
     };
     holds(one, other.from) || holds(other, one.from)
-}
-
-fn default_work() -> WorkSettings {
-    WorkSettings {
-        workers: 4,
-        per_blob_type_max: 4,
-        ordering: Ordering::BlobType,
-        lease: Duration::from_secs(60),
-        // With the waits below, twenty attempts span about two hours: an evening's maintenance of a sink.
-        attempts_max: 20,
-        retry: (Duration::from_secs(1), Duration::from_secs(600)),
-        missing_object_for: Duration::from_secs(3_600),
-        windows: Vec::new(),
-        zone: TimeZone::UTC,
-        drain: Duration::from_secs(25),
-    }
 }

@@ -1,0 +1,168 @@
+//! `longshore check` as a user runs it: what it prints and the code it ends in, also against the sandbox.
+
+#![cfg(feature = "sandbox")]
+
+use std::path::Path;
+use std::process::Output;
+use std::time::Duration;
+
+use longshore::sandbox::{Sandbox, SandboxSettings};
+use serde_json::Value;
+use tokio::process::Command;
+
+/// Far more than the program takes.
+const LIMIT: Duration = Duration::from_secs(120);
+
+async fn longshore(config: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+    command.arg("--config").arg(config).args(arguments).kill_on_drop(true);
+    command.env_remove("CREDENTIALS_DIRECTORY").env_remove("LONGSHORE_LOG_LEVEL").env_remove("LONGSHORE_LOG_FORMAT");
+    tokio::time::timeout(LIMIT, command.output()).await.expect("it ends").expect("it starts")
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("an exit code")
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error} in {output:?}"))
+}
+
+fn configuration(sandbox: &Sandbox, integration_name: &str) -> String {
+    let settings = sandbox.settings();
+    format!(
+        r#"
+[identity]
+authority = "{}"
+client_id = "{}"
+scope = "{}"
+certificates = "{}"
+ca_file = "{}"
+
+[[feed]]
+name = "eg"
+type = "service-bus"
+tenant_service = "{}"
+integration_name = "{integration_name}"
+
+[[route]]
+name = "items"
+blob_types = ["Gateway.Item*"]
+sinks = ["files"]
+
+[[route]]
+name = "rest"
+blob_types = ["*"]
+exclude = ["*Errors"]
+sinks = ["files"]
+
+[[sink]]
+name = "files"
+type = "directory"
+path = "out"
+
+[inbox]
+path = "inbox.db"
+"#,
+        sandbox.authority(),
+        settings.client_id,
+        settings.scope,
+        sandbox.certificates().display(),
+        sandbox.ca_file().display(),
+        sandbox.tenant_service(),
+    )
+}
+
+/// Every step, as `way: step` and its result.
+fn steps(report: &Value) -> Vec<(String, String)> {
+    let ways = report["ways"].as_array().expect("ways");
+    let of_way = |way: &Value| -> Vec<(String, String)> {
+        let steps = way["steps"].as_array().expect("steps");
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        steps
+            .iter()
+            .map(|step| (format!("{}: {}", text(&way["name"]), text(&step["name"])), text(&step["finding"]["result"])))
+            .collect()
+    };
+    ways.iter().flat_map(of_way).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_connect_walks_every_way_and_names_the_step_that_fails() {
+    let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("the sandbox starts");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("longshore.toml");
+
+    std::fs::write(&config, configuration(&sandbox, "longshore")).expect("written");
+    let output = longshore(&config, &["check", "--connect", "--json"]).await;
+    let report = json(&output);
+    assert_eq!(code(&output), 0, "{report:#}");
+    assert_eq!(report["ok"], true);
+    let found = steps(&report);
+    assert!(found.iter().all(|(_, result)| result == "good"), "{found:#?}");
+    for step in [
+        "inbox: inbox writable",
+        "tokens of feed eg: certificate found",
+        "tokens of feed eg: Entra token obtained",
+        "tokens of feed eg: TenantService answers",
+        "tokens of feed eg: clock agrees",
+        "blob store of feed eg: blob host reachable",
+        "feed eg: Service Bus takes the token",
+        "feed eg: subscription attach",
+        "sink files: directory ready",
+    ] {
+        assert!(found.iter().any(|(name, _)| name == step), "{step} is among {found:#?}");
+    }
+    assert!(!folder.path().join("inbox.db").exists(), "the inbox was not made");
+    assert!(!folder.path().join("out").exists(), "the sink's folder was not made");
+    let shown = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(!shown.contains("sig=") && !shown.contains("Bearer "), "{shown}");
+
+    std::fs::write(&config, configuration(&sandbox, "somebody-else")).expect("written");
+    let output = longshore(&config, &["check", "--connect"]).await;
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(code(&output), 69, "{shown}");
+    let failed = shown.lines().find(|line| line.contains("FAIL")).expect("a step that failed");
+    assert!(failed.contains("TenantService answers"), "{shown}");
+    assert!(shown.contains("what to do: "), "{shown}");
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn check_says_which_route_takes_a_blob_type() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("longshore.toml");
+    std::fs::create_dir(folder.path().join("certificates")).expect("a folder");
+    std::fs::write(folder.path().join("certificates/a.pem"), "pem").expect("written");
+    let text = include_str!("../deploy/smallest.toml").replace("/etc/longshore/certificates", "certificates");
+    let text = text.replace("blob_types = [\"*\"]", "blob_types = [\"Gateway.*\"]");
+    std::fs::write(&config, text).expect("written");
+    let taken = longshore(&config, &["check", "--blob-type", "gateway.ItemChanges"]).await;
+    assert_eq!(
+        String::from_utf8_lossy(&taken.stdout),
+        "gateway.ItemChanges from feed eg\n  goes by route everything to sink files\n"
+    );
+    let skipped = json(&longshore(&config, &["check", "--blob-type", "Customers", "--json"]).await);
+    assert_eq!(skipped["feeds"][0]["targets"], serde_json::json!([]));
+    assert_eq!(skipped["feeds"][0]["skipped"], "no route takes blob type \"Customers\" from feed eg");
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_ends_in_78_and_a_wrong_command_line_in_64() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("longshore.toml");
+    std::fs::write(&config, "[identity]\ncolour = 1\n").expect("written");
+    let output = longshore(&config, &["check"]).await;
+    assert_eq!(code(&output), 78);
+    assert!(output.stdout.is_empty());
+    let shown = String::from_utf8_lossy(&output.stderr);
+    assert!(shown.contains("longshore.toml:2:1]") && shown.contains("`identity.colour` is not a key"), "{shown}");
+    let report = json(&longshore(&config, &["check", "--json"]).await);
+    assert_eq!(report["ok"], false);
+    let finding = report["findings"].as_array().expect("findings").iter().find(|finding| finding["line"] == 2);
+    assert_eq!(finding.expect("on line 2")["message"], "`identity.colour` is not a key");
+
+    assert_eq!(code(&longshore(&folder.path().join("nowhere"), &["check"]).await), 78);
+    assert_eq!(code(&longshore(&config, &["chekc"]).await), 64);
+    assert_eq!(code(&longshore(&config, &["--help"]).await), 0);
+}
