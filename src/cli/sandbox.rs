@@ -1,5 +1,6 @@
 //! `longshore sandbox`: the vendor's side on this machine, until it is stopped.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -64,7 +65,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         let control =
             Control::start(Arc::clone(&sandbox), args.control_port).await.map_err(Exit::Unavailable.because())?;
         publish(&sandbox, args.publish).await?;
-        print!("{}", announcement(&sandbox, control.address(), &config));
+        say(&announcement(&sandbox, control.address(), &config))?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
@@ -94,6 +95,17 @@ async fn publish(sandbox: &Sandbox, files: u32) -> anyhow::Result<()> {
         sandbox.publish(PublishRequest::samples(spec, 1)).await?;
     }
     Ok(())
+}
+
+/// Prints `text`. A reader that has gone away (`longshore sandbox | head -1`) has read what it wanted.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Exit::Io.because()(error)).context("standard output cannot be written")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn announcement(sandbox: &Sandbox, control: SocketAddr, config: &Path) -> String {
