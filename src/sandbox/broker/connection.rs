@@ -54,7 +54,10 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(duplex: &mut Duplex<S>, peer: &m
         peer.deliver();
         peer.keep_time();
         if peer.phase == Phase::Closed {
-            return duplex.finish(&peer.context.output).await;
+            return tokio::select! {
+                result = tokio::time::timeout(FAREWELL_MAX, duplex.finish(&peer.context.output)) => result?,
+                () = shared.stopping.cancelled() => Ok(()),
+            };
         }
         let due = tokio::time::sleep_until(peer.wake_at());
         tokio::select! {
@@ -72,6 +75,9 @@ async fn run<S: AsyncRead + AsyncWrite + Unpin>(duplex: &mut Duplex<S>, peer: &m
         }
     }
 }
+
+/// A peer that does not read our last frames within this time is cut off.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
 
 /// What the peer may send next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,7 +300,10 @@ impl Peer {
             Performative::Open(open) => self.opened(open),
             Performative::Close(_) => self.close(None),
             Performative::Begin(begin) => self.begun(channel, &begin),
-            Performative::End(_) => {
+            Performative::End(end) => {
+                if let Some(error) = &end.error {
+                    tracing::debug!(connection = self.context.id, %error, "a client ended its session");
+                }
                 if self.sessions.remove(&channel).is_some() {
                     self.context.send(channel, &End { error: None });
                 }

@@ -15,6 +15,8 @@ use super::{BrokerError, connection, web_socket};
 
 /// A client must get through TLS and the first bytes within this time.
 const GREETING_MAX: Duration = Duration::from_secs(30);
+/// After a failed accept the listener rests for this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Opens the listeners of the settings; returns where they are, the one without TLS first.
 pub(super) async fn start(shared: &Arc<Shared>) -> Result<(Option<SocketAddr>, Option<SocketAddr>), BrokerError> {
@@ -56,8 +58,8 @@ async fn accept(shared: Arc<Shared>, listener: TcpListener, tls: Option<TlsAccep
             }
             Err(error) => {
                 tracing::debug!(%error, "the sandbox's broker could not accept a connection");
-                // Out of file descriptors, most likely: give others a turn to close some.
-                tokio::task::yield_now().await;
+                // Out of file descriptors, most likely: others need time to close some.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }

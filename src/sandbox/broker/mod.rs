@@ -15,8 +15,8 @@
 //!                      control ──────────┴──────> queues: ready, locked, deferred, dead letters
 //! ```
 //!
-//! What clients expect, with the places in the SDKs: sessions of messages, transactions, scheduled messages and rules
-//! are not served.
+//! Microsoft's own SDKs judge it (`tests/service_bus_sdks.rs`). Message sessions, transactions, scheduled messages and
+//! rules are not served, and say so.
 
 mod cbs;
 mod connection;
