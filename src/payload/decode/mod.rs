@@ -25,7 +25,7 @@ use md5::{Digest as _, Md5};
 use tokio::sync::mpsc;
 
 use self::encoding::Encoding;
-use super::fetch::{End, Piece};
+use super::fetch::Piece;
 use super::{PayloadError, PayloadLimits};
 
 /// The largest zstd window, as a power of two: 32 MiB. A frame may ask for up to 2 GiB of memory; `zstd` itself writes
@@ -56,8 +56,9 @@ pub(super) struct Abandoned;
 struct Pieces {
     channel: mpsc::Receiver<Result<Piece, PayloadError>>,
     current: Bytes,
-    end: Option<End>,
-    hash: Md5,
+    is_ended: bool,
+    /// The MD5 that the blob should have, and the one of what has arrived of it.
+    md5: Option<([u8; 16], Md5)>,
     bytes: u64,
 }
 
@@ -65,7 +66,7 @@ impl Pieces {
     /// Makes `current` not empty, unless the content has ended: then `false`.
     fn fill(&mut self) -> io::Result<bool> {
         while self.current.is_empty() {
-            if self.end.is_some() {
+            if self.is_ended {
                 return Ok(false);
             }
             self.receive()?;
@@ -76,9 +77,9 @@ impl Pieces {
     fn receive(&mut self) -> io::Result<()> {
         match self.channel.blocking_recv() {
             Some(Ok(Piece::Bytes(bytes))) => {
-                // Hashed whether or not a checksum will be given: that is known at the end only, and the compressed
-                // bytes are few.
-                self.hash.update(&bytes);
+                if let Some((_, hash)) = &mut self.md5 {
+                    hash.update(&bytes);
+                }
                 self.bytes += bytes.len() as u64;
                 if self.current.is_empty() {
                     self.current = bytes;
@@ -87,8 +88,13 @@ impl Pieces {
                 }
                 Ok(())
             }
-            Some(Ok(Piece::End(end))) => {
-                self.end = Some(end);
+            // Again for every answer from the first byte on; nothing was read yet.
+            Some(Ok(Piece::Md5(promised))) => {
+                self.md5 = Some((promised, Md5::new()));
+                Ok(())
+            }
+            Some(Ok(Piece::End)) => {
+                self.is_ended = true;
                 Ok(())
             }
             Some(Err(error)) => Err(io::Error::other(error)),
@@ -98,7 +104,7 @@ impl Pieces {
 
     /// The first bytes, `count` of them unless the content is shorter.
     fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
-        while self.current.len() < count && self.end.is_none() {
+        while self.current.len() < count && !self.is_ended {
             self.receive()?;
         }
         Ok(&self.current[..self.current.len().min(count)])
@@ -137,7 +143,7 @@ impl Decompressor {
         object: &str,
         limits: PayloadLimits,
     ) -> Result<Self, io::Error> {
-        let mut pieces = Pieces { channel, current: Bytes::new(), end: None, hash: Md5::new(), bytes: 0 };
+        let mut pieces = Pieces { channel, current: Bytes::new(), is_ended: false, md5: None, bytes: 0 };
         let start = pieces.peek(encoding::START_BYTES)?;
         let found = encoding::detect(claimed, start).map_err(|refusal| {
             io::Error::other(match refusal {
@@ -265,10 +271,10 @@ impl Decompressor {
     }
 
     fn check_md5(&mut self) -> io::Result<()> {
-        let Some(promised) = self.pieces.end.as_mut().and_then(|end| end.md5.take()) else {
+        let Some((promised, hash)) = self.pieces.md5.take() else {
             return Ok(());
         };
-        let found: [u8; 16] = std::mem::take(&mut self.pieces.hash).finalize().into();
+        let found: [u8; 16] = hash.finalize().into();
         if found == promised {
             return Ok(());
         }

@@ -44,14 +44,17 @@ fn read_with(
     claimed: &str,
     size: usize,
     limits: &PayloadLimits,
-    end: End,
+    md5: Option<[u8; 16]>,
 ) -> Result<(Vec<u8>, Seen), PayloadError> {
     let pieces: Vec<_> = stored.chunks(size).map(|piece| Ok(Piece::Bytes(Bytes::copy_from_slice(piece)))).collect();
-    let (sender, channel) = mpsc::channel(pieces.len() + 1);
+    let (sender, channel) = mpsc::channel(pieces.len() + 2);
+    if let Some(md5) = md5 {
+        sender.try_send(Ok(Piece::Md5(md5))).unwrap();
+    }
     for piece in pieces {
         sender.try_send(piece).unwrap();
     }
-    sender.try_send(Ok(Piece::End(end))).unwrap();
+    sender.try_send(Ok(Piece::End)).unwrap();
     let error = |e: io::Error| e.downcast::<PayloadError>().unwrap();
     let mut plain = Decompressor::open(channel, Some(claimed), "blob", limits.clone()).map_err(error)?;
     let mut out = Vec::new();
@@ -65,7 +68,7 @@ fn read_with(
 }
 
 fn read(stored: &[u8], claimed: &str, size: usize) -> Result<(Vec<u8>, Seen), PayloadError> {
-    read_with(stored, claimed, size, &PayloadLimits::default(), End::default())
+    read_with(stored, claimed, size, &PayloadLimits::default(), None)
 }
 
 fn sample() -> Vec<u8> {
@@ -143,18 +146,18 @@ fn a_corrupt_file_is_poison() {
 fn bombs_are_stopped_at_the_ratio_and_at_the_size() {
     let bomb = gzip(&vec![0; 8 << 20]);
     let limits = PayloadLimits { ratio_max: 100, ..PayloadLimits::default() };
-    let error = read_with(&bomb, "gzip", 1 << 16, &limits, End::default()).unwrap_err();
+    let error = read_with(&bomb, "gzip", 1 << 16, &limits, None).unwrap_err();
     assert!(error.to_string().contains("expands more than 100 times"), "{error}");
     let limits = PayloadLimits { decompressed_bytes_max: 1 << 20, ratio_max: u64::MAX, ..PayloadLimits::default() };
-    let error = read_with(&bomb, "gzip", 1 << 16, &limits, End::default()).unwrap_err();
+    let error = read_with(&bomb, "gzip", 1 << 16, &limits, None).unwrap_err();
     assert!(error.to_string().contains("larger than 1048576 decompressed bytes"), "{error}");
     assert_eq!(error.class(), Class::Poison);
 }
 
 #[test]
 fn a_checksum_that_differs_is_said() {
-    let good = End { md5: Some(Md5::digest(b"{}").into()) };
-    let bad = End { md5: Some([0; 16]) };
+    let good = Some(Md5::digest(b"{}").into());
+    let bad = Some([0; 16]);
     let limits = PayloadLimits::default();
     assert_eq!(read_with(b"{}", "", 8, &limits, good).unwrap().0, b"{}");
     let error = read_with(b"{}", "", 8, &limits, bad).unwrap_err();

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::validators::{self, Version};
-use super::{End, Fetcher, Piece, send_pieces};
+use super::{Fetcher, Piece, send_pieces};
 use crate::error::chain;
 use crate::payload::PayloadError;
 use crate::secret::redact;
@@ -25,12 +25,19 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// that was fetched while the vendor rotated; a third is about the blob.
 const REFUSALS_MAX: u32 = 2;
 
-/// What became of one request.
-enum Outcome {
+/// How a fetch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
     /// The whole content was sent.
     Complete,
     /// The reader has gone.
     Abandoned,
+}
+
+/// What became of one request.
+enum Outcome {
+    /// The fetch is over.
+    Ended(Ended),
     /// The body or the connection broke; asking again from where it broke may help.
     Broken { reason: String, wait: Option<Duration> },
     /// The token of this generation was refused.
@@ -60,13 +67,13 @@ impl Position<'_> {
     }
 }
 
-/// Fetches `uri` and sends its bytes. `Ok(None)` when the reader has gone.
+/// Fetches `uri` and sends its bytes.
 pub(super) async fn fetch(
     fetcher: &Fetcher,
     uri: Option<&str>,
     object: &str,
     sender: &mpsc::Sender<Result<Piece, PayloadError>>,
-) -> Result<Option<End>, PayloadError> {
+) -> Result<Ended, PayloadError> {
     let forbidden = |reason: String| PayloadError::Forbidden { object: object.to_owned(), reason: redact(&reason) };
     let uri = uri.ok_or_else(|| forbidden("the notice has neither a uri nor a body".to_owned()))?;
     let uri = Url::parse(uri).map_err(|e| forbidden(format!("its uri is not an address: {e}")))?;
@@ -86,10 +93,7 @@ pub(super) async fn fetch(
             refusals = 0;
         }
         match outcome {
-            Outcome::Complete => {
-                return Ok(Some(End { md5: position.version.and_then(|version| version.md5) }));
-            }
-            Outcome::Abandoned => return Ok(None),
+            Outcome::Ended(ended) => return Ok(ended),
             Outcome::Refused { status, generation } => {
                 let refused = PayloadError::Refused { object: object.to_owned(), status };
                 let (Some(tokens), Some(generation)) = (&fetcher.tokens, generation) else {
@@ -152,7 +156,16 @@ async fn request(
     let status = response.status();
     let headers = response.headers();
     match status {
-        StatusCode::OK if position.offset == 0 => position.version = Some(Version::of(headers)),
+        StatusCode::OK if position.offset == 0 => {
+            let version = Version::of(headers);
+            let md5 = version.md5.map(|md5| Ok(Piece::Md5(md5)));
+            position.version = Some(version);
+            if let Some(md5) = md5
+                && sender.send(md5).await.is_err()
+            {
+                return Ok(Outcome::Ended(Ended::Abandoned));
+            }
+        }
         StatusCode::PARTIAL_CONTENT if position.offset > 0 => {
             let version = position.version.as_ref();
             let is_same = version.is_some_and(|version| version.matches(headers));
@@ -211,7 +224,7 @@ async fn body(
         }
         position.offset += chunk.len() as u64;
         if !send_pieces(chunk, sender).await {
-            return Ok(Outcome::Abandoned);
+            return Ok(Outcome::Ended(Ended::Abandoned));
         }
     }
     match position.length() {
@@ -219,7 +232,7 @@ async fn body(
             reason: format!("the body ended after {} of {length} bytes", position.offset),
             wait: None,
         }),
-        _ => Ok(Outcome::Complete),
+        _ => Ok(Outcome::Ended(Ended::Complete)),
     }
 }
 

@@ -43,17 +43,13 @@ const PIECE_BYTES_MAX: usize = 256 << 10;
 /// What a fetch yields.
 #[derive(Debug)]
 pub(super) enum Piece {
+    /// The MD5 that the store holds for the whole blob, if it does; comes before any bytes. The reader, who has a thread
+    /// for it, checks it.
+    Md5([u8; 16]),
     /// The next bytes, as they lie in the store.
     Bytes(Bytes),
     /// All bytes were sent.
-    End(End),
-}
-
-/// How a fetch ended.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct End {
-    /// The MD5 that the store holds for the whole blob, if it does; the reader, who has a thread for it, checks it.
-    pub md5: Option<[u8; 16]>,
+    End,
 }
 
 /// A fetch that is under way. Dropped, it stops at once.
@@ -90,8 +86,8 @@ impl Fetcher {
                 tokio::spawn(async move {
                     let ended = http::fetch(&fetcher, uri.as_deref(), &object, &sender).await;
                     match ended {
-                        Ok(Some(end)) => drop(sender.send(Ok(Piece::End(end))).await),
-                        Ok(None) => {}
+                        Ok(http::Ended::Complete) => drop(sender.send(Ok(Piece::End)).await),
+                        Ok(http::Ended::Abandoned) => {}
                         Err(error) => drop(sender.send(Err(error)).await),
                     }
                 })
@@ -104,7 +100,7 @@ impl Fetcher {
 async fn send_body(body: Bytes, sender: mpsc::Sender<Result<Piece, PayloadError>>) {
     if send_pieces(body, &sender).await {
         // A reader that has gone needs no end.
-        drop(sender.send(Ok(Piece::End(End::default()))).await);
+        drop(sender.send(Ok(Piece::End)).await);
     }
 }
 

@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use tokio::sync::Notify;
 use url::Url;
 
 use crate::access::{AccessError, BlobAccess, ServiceBusAccess, TokenSet, TokenSource};
@@ -37,6 +38,8 @@ enum Act {
     Answer(u16, Headers),
     /// Serves everything, as if it knew no ranges.
     IgnoreRange,
+    /// Serves lines without end, and tells when nobody takes them any more.
+    Endless(Arc<Notify>),
     /// First puts other content in place, then serves.
     Rewrite(&'static str, &'static str),
 }
@@ -67,6 +70,22 @@ async fn serve(State(store): State<Store>, uri: Uri, headers: HeaderMap) -> Resp
             response = response.header(*name, *value);
         }
         return response.status(status).body(Body::empty()).unwrap();
+    }
+    if let Act::Endless(given_up) = act {
+        struct Guard(Arc<Notify>);
+        impl Drop for Guard {
+            fn drop(&mut self) {
+                self.0.notify_one();
+            }
+        }
+        let lines = Bytes::from(lines(1_000));
+        let body = futures::stream::repeat_with(move || Ok::<_, std::io::Error>(lines.clone()));
+        let guard = Guard(given_up);
+        return response
+            .body(Body::from_stream(body.inspect(move |_| {
+                let _ = &guard;
+            })))
+            .unwrap();
     }
     if let Act::Rewrite(etag, content) = act {
         store.etag = Some(etag);
@@ -401,4 +420,14 @@ async fn a_payload_without_records_is_said_to_be_opaque_and_has_bytes() {
         .unwrap_err();
     assert!(matches!(error, PayloadError::Opaque { .. }));
     assert_eq!(opener.open_bytes(&image).next().await.unwrap().unwrap(), "not records");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_dropped_stops_its_fetch_and_its_decoder() {
+    let given_up = Arc::new(Notify::new());
+    let bench = Bench::new("", [Act::Endless(Arc::clone(&given_up))]).await;
+    let mut stream = bench.open_in_batches_of(1_000);
+    assert!(stream.next().await.unwrap().is_some());
+    drop(stream);
+    tokio::time::timeout(Duration::from_secs(20), given_up.notified()).await.expect("the store sees the reader go");
 }
