@@ -181,19 +181,16 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_signed_as_the_vendors_sdks_sign_it() {
+    fn a_token_is_signed_as_the_vendors_sdk_signs_it() {
+        // Made by azure-servicebus 7.15.0 (`generate_sas_token`) for the same key, audience and expiry.
+        const SIGNED: &str = "SharedAccessSignature sr=sb%3A%2F%2F127.0.0.1%3A5672%2Ft1%2FSubscriptions%2Fs1&sig=6khu6OHjkJOYpO2Xnacq9Yc%2FEkGVVLv8wyCUfY01AfM%3D&se=2000000000&skn=RootManageSharedAccessKey";
         let token = key().token("sb://127.0.0.1:5672/t1/Subscriptions/s1", SOON);
-        let signed = "sb%3A%2F%2F127.0.0.1%3A5672%2Ft1%2FSubscriptions%2Fs1\n2000000000";
-        let signature = STANDARD.encode(hmac::sign(&hmac_key(&key().key), signed.as_bytes()));
-        assert!(
-            token
-                .expose()
-                .starts_with("SharedAccessSignature sr=sb%3A%2F%2F127.0.0.1%3A5672%2Ft1%2FSubscriptions%2Fs1&sig=")
-        );
-        let written = utf8_percent_encode(&signature, COMPONENT).to_string();
-        assert!(token.expose().contains(&written));
-        assert!(token.expose().ends_with("&se=2000000000&skn=RootManageSharedAccessKey"));
-        assert_eq!(verify(token.expose(), &[key()], NOW).unwrap().expires, SOON);
+        let mut fields: Vec<&str> = token.expose().trim_start_matches(PREFIX).split('&').collect();
+        let mut wanted: Vec<&str> = SIGNED.trim_start_matches(PREFIX).split('&').collect();
+        fields.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(fields, wanted);
+        assert_eq!(verify(SIGNED, &[key()], NOW).unwrap().expires, SOON);
     }
 
     #[test]
