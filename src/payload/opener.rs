@@ -57,6 +57,12 @@ impl PayloadOpener {
         Ok(Self { fetcher: Fetcher::new(settings, tokens)?, limits, context })
     }
 
+    /// Bounds of what a payload may be.
+    #[must_use]
+    pub fn limits(&self) -> &PayloadLimits {
+        &self.limits
+    }
+
     /// Starts to fetch, decompress and split the notice's payload; must be called within a tokio runtime. The same
     /// content gives the same batches.
     ///

@@ -135,7 +135,7 @@ async fn records(
     let payloads = tools.payloads_of(&claim.notice)?;
     let mut stream = payloads.open_records(&claim.notice, &route.settings().format, sink.batch_limits())?;
     let opened = sink.open(delivery, claim.progress).await?;
-    let mut account = Account::resume(tools, claim.key, claim.progress, opened.resume_after);
+    let mut account = Account::resume(tools, claim, opened.resume_after, payloads.limits().bad_records_max);
     let mut transfer = opened.transfer;
     while let Some(batch) = stream.next().await? {
         account.take(transfer.as_mut(), route, batch).await?;
@@ -149,18 +149,32 @@ struct Account<'a> {
     tools: &'a Tools,
     key: ClaimKey,
     progress: Progress,
-    /// Records up to this number were confirmed by an earlier attempt.
+    /// Records up to this number are in the account already.
+    counted: u64,
+    /// Records up to this number were confirmed by an earlier attempt, whether or not the account has them.
     resume_after: u64,
     /// Whether the sink holds records that it will confirm at the end only.
     is_held: bool,
     bad: Vec<BadRecord>,
+    /// More records than this set aside, and the whole delivery is quarantined.
+    bad_records_max: u64,
 }
 
 impl<'a> Account<'a> {
-    fn resume(tools: &'a Tools, key: ClaimKey, stored: Progress, resume_after: u64) -> Self {
-        // A sink that starts over has its records counted anew; bad ones are written over themselves.
-        let progress = if resume_after == 0 { Progress::default() } else { stored };
-        Self { tools, key, progress, resume_after, is_held: false, bad: Vec::new() }
+    fn resume(tools: &'a Tools, claim: &Claim, resume_after: u64, bad_records_max: u64) -> Self {
+        let stored = claim.progress;
+        // A sink that starts over, or lies behind, has its records counted anew; bad ones are written over themselves.
+        let progress = if resume_after < stored.confirmed { Progress::default() } else { stored };
+        Self {
+            tools,
+            key: claim.key,
+            progress,
+            counted: progress.confirmed,
+            resume_after,
+            is_held: false,
+            bad: Vec::new(),
+            bad_records_max,
+        }
     }
 
     async fn take(
@@ -170,20 +184,21 @@ impl<'a> Account<'a> {
         mut batch: RecordBatch,
     ) -> Result<(), Stopped> {
         self.progress.bytes = batch.bytes_read;
-        if batch.last <= self.resume_after {
+        if batch.last <= self.counted {
             return Ok(());
         }
-        if batch.first <= self.resume_after {
-            batch.skip_to(self.resume_after + 1);
+        if batch.first <= self.counted {
+            batch.skip_to(self.counted + 1);
         }
         self.progress.counts.read += (batch.spans.len() + batch.bad.len()) as u64;
-        self.set_aside(std::mem::take(&mut batch.bad));
+        self.set_aside(std::mem::take(&mut batch.bad))?;
         self.progress.counts.filtered += filter(route, &mut batch);
         let mut is_confirmed = false;
+        self.count_confirmed(&mut batch);
         if !batch.spans.is_empty() {
             let delivered = transfer.deliver(&batch).await?;
             self.progress.counts.delivered += (batch.spans.len() - delivered.refused.len()) as u64;
-            self.set_aside(delivered.refused);
+            self.set_aside(delivered.refused)?;
             is_confirmed = delivered.confirmed;
             self.is_held |= !delivered.confirmed;
         }
@@ -197,9 +212,29 @@ impl<'a> Account<'a> {
         Ok(())
     }
 
-    fn set_aside(&mut self, bad: Vec<BadRecord>) {
+    /// Counts as delivered what the sink confirmed before a crash kept the inbox from hearing of it. A sink goes ahead
+    /// only over records of which it refused none.
+    fn count_confirmed(&mut self, batch: &mut RecordBatch) {
+        if batch.first <= self.resume_after {
+            let before = batch.spans.len();
+            batch.skip_to(self.resume_after + 1);
+            self.progress.counts.delivered += (before - batch.spans.len()) as u64;
+        }
+    }
+
+    fn set_aside(&mut self, bad: Vec<BadRecord>) -> Result<(), Stopped> {
         self.progress.counts.quarantined += bad.len() as u64;
         self.bad.extend(bad);
+        let bad_records_max = self.bad_records_max;
+        if self.progress.counts.quarantined > bad_records_max {
+            let said = format!(
+                "more than {bad_records_max} records could not be read or were refused, the last one because {}; \
+                 it is of another type than its route expects (`bad_records_max` in [limits])",
+                self.bad.last().map_or("of an earlier reason", |bad| bad.reason.as_str())
+            );
+            return Err(refusal(Class::Poison, said));
+        }
+        Ok(())
     }
 
     async fn store(&mut self) -> Result<(), InboxError> {
