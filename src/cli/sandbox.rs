@@ -66,6 +66,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
             Control::start(Arc::clone(&sandbox), args.control_port).await.map_err(Exit::Unavailable.because())?;
         publish(&sandbox, args.publish).await?;
         say(&announcement(&sandbox, control.address(), &config))?;
+        crate::ops::systemd::ready();
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}

@@ -1,0 +1,74 @@
+//! Hearing and working, together and apart.
+
+use crate::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_announced_is_delivered_and_settled_once() {
+    let mut world = World::new("").await;
+    world.publish(6, 200).await;
+    let daemon = world.start(&["run"]);
+    let summary = world.wait_finished(6).await;
+    daemon.stop().await;
+    world.assert_each_record_once();
+    assert_eq!((summary.last_day.counts.read, summary.last_day.counts.delivered), (1_200, 1_200));
+    let broker = world.sandbox.state().broker;
+    assert!(format!("{broker:?}").contains("completed: 6"), "{broker:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hearing_and_working_go_apart() {
+    let mut world = World::new("").await;
+    world.publish(3, 50).await;
+    let listener = world.start(&["listen"]);
+    world.wait("three notices are heard", |summary| summary.notices.heard == 3).await;
+    assert!(world.files().is_empty(), "a listener delivers nothing");
+    listener.stop().await;
+
+    let (status, log) = world.start(&["work", "--until-empty"]).end().await;
+    assert!(status.success(), "{log}");
+    world.assert_each_record_once();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_and_a_worker_in_two_processes_share_the_inbox() {
+    let mut world = World::new("").await;
+    let listener = world.start(&["listen"]);
+    let worker = world.start(&["work"]);
+    world.publish(4, 50).await;
+    world.wait_finished(4).await;
+    listener.stop().await;
+    worker.stop().await;
+    world.assert_each_record_once();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_its_hours_nothing_is_worked_on() {
+    // A window of one minute, twelve hours from now.
+    let now = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
+    let from = now.checked_add(jiff::Span::new().hours(12)).expect("a time");
+    let to = from.checked_add(jiff::Span::new().minutes(1)).expect("a time");
+    let window = format!("{}-{}", from.strftime("%H:%M"), to.strftime("%H:%M"));
+    let mut world = World::new(&format!("[work]\nwindows = [\"{window}\"]\nzone = \"UTC\"\n")).await;
+    world.publish(2, 10).await;
+    let daemon = world.start(&["run"]);
+    world.wait("both are planned, and wait", |summary| summary.notices.open == 2).await;
+    let log = daemon.stop().await;
+    assert!(world.files().is_empty(), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_rotate_in_the_middle_cost_no_attempt_and_no_record() {
+    let mut world = World::new("").await;
+    world.publish(4, 100).await;
+    let daemon = world.start(&["run"]);
+    world.wait_finished(4).await;
+    world.sandbox.rotate_service_bus_key();
+    world.sandbox.rotate_blob_key();
+    world.publish(4, 100).await;
+    world.wait_finished(8).await;
+    let log = daemon.stop().await;
+    world.assert_each_record_once();
+    let notices = world.say(&["notices", "--json"]).await;
+    assert!(!notices.contains("\"attempts\":2"), "{notices}\n{log}");
+    assert!(!log.contains("sig="), "{log}");
+}

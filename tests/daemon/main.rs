@@ -1,0 +1,8 @@
+//! The daemon as a user runs it: the real binary, against the sandbox in the test's own process.
+
+#![cfg(feature = "sandbox")]
+
+mod halves;
+mod stops;
+mod told;
+mod world;

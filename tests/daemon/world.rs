@@ -1,0 +1,181 @@
+//! A vendor, a folder, a configuration, and daemons that are started and ended by the tests.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore::clock::SystemClock;
+use longshore::config::{Config, Files};
+use longshore::inbox::ledger::{Ledger, Summary};
+use longshore::inbox::{Inbox, SqliteInbox};
+use longshore::sandbox::sample::{Kind, SampleSpec};
+use longshore::sandbox::{PublishRequest, Sandbox, SandboxSettings};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+/// No test waits longer for anything.
+pub const LIMIT: Duration = Duration::from_secs(90);
+
+/// A vendor and a folder to deliver into.
+pub struct World {
+    pub sandbox: Sandbox,
+    pub config: PathBuf,
+    folder: tempfile::TempDir,
+    published: u64,
+}
+
+impl World {
+    /// A world whose configuration ends in `more`.
+    pub async fn new(more: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let sandbox = Sandbox::start(SandboxSettings::new(folder.path())).await.expect("the sandbox");
+        let config = folder.path().join("daemon.toml");
+        let text = format!("{}\n[ops]\nlisten = \"\"\n\n{more}", sandbox.configuration());
+        std::fs::write(&config, text).expect("the configuration");
+        Self { sandbox, config, folder, published: 0 }
+    }
+
+    /// Publishes `files` files of `records` items each; no two records are the same.
+    pub async fn publish(&mut self, files: u32, records: u64) {
+        let spec = SampleSpec { first: self.published, ..SampleSpec::new(Kind::Items, records) };
+        self.sandbox.publish(PublishRequest::samples(spec, files)).await.expect("published");
+        self.published += u64::from(files) * records;
+    }
+
+    /// Starts `longshore` with this world's configuration.
+    pub fn start(&self, args: &[&str]) -> Daemon {
+        let log = tempfile::NamedTempFile::new_in(self.folder.path()).expect("a log");
+        let child = self
+            .command(args)
+            .stdout(Stdio::null())
+            .stderr(log.reopen().expect("the log"))
+            .spawn()
+            .expect("the daemon starts");
+        Daemon { child, log }
+    }
+
+    /// Runs `longshore` to its end and returns what it printed.
+    pub async fn say(&self, args: &[&str]) -> String {
+        let output = tokio::time::timeout(LIMIT, self.command(args).output()).await.expect("in time").expect("it runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "longshore {args:?} ended with {}: {errors}", output.status);
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+        command.arg("--config").arg(&self.config).args(args).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// The inbox, beside the daemon's own hold on it.
+    pub fn inbox(&self) -> SqliteInbox {
+        let config = Config::load(&self.config, Files::Checked).expect("a good configuration");
+        SqliteInbox::open(&config.inbox, Arc::new(SystemClock)).expect("the inbox")
+    }
+
+    /// Waits until `reached` holds of the inbox.
+    pub async fn wait(&self, what: &str, mut reached: impl FnMut(&Summary) -> bool) -> Summary {
+        let inbox = self.inbox();
+        let waiting = async {
+            loop {
+                let summary = inbox.summary().await.expect("a summary");
+                if reached(&summary) {
+                    return summary;
+                }
+                inbox.changed().await;
+            }
+        };
+        match tokio::time::timeout(LIMIT, waiting).await {
+            Ok(summary) => summary,
+            Err(_) => panic!("waited in vain until {what}: {:#?}", inbox.summary().await),
+        }
+    }
+
+    /// Waits until `count` notices are finished.
+    pub async fn wait_finished(&self, count: u64) -> Summary {
+        self.wait(&format!("{count} notices are finished"), |summary| summary.notices.finished >= count).await
+    }
+
+    /// Every delivered record's SKU, and how often it lies in the output.
+    pub fn delivered(&self) -> BTreeMap<String, u32> {
+        let mut skus = BTreeMap::new();
+        for file in self.files() {
+            for line in std::fs::read_to_string(&file).expect("a delivered file").lines() {
+                let record: serde_json::Value = serde_json::from_str(line).expect("a record");
+                let sku = record.pointer("/identifier/sku").and_then(|sku| sku.as_str()).expect("an item");
+                *skus.entry(sku.to_owned()).or_default() += 1;
+            }
+        }
+        skus
+    }
+
+    /// Every delivered file in sight.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        collect(&self.folder.path().join("delivered"), &mut files);
+        files.sort();
+        files
+    }
+
+    /// Holds what was delivered against what was published: each record once.
+    pub fn assert_each_record_once(&self) {
+        let delivered = self.delivered();
+        let doubled: Vec<_> = delivered.iter().filter(|(_, times)| **times != 1).collect();
+        assert!(doubled.is_empty(), "doubled: {doubled:?}");
+        assert_eq!(delivered.len() as u64, self.published, "records delivered");
+    }
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.expect("an entry").path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+            continue;
+        }
+        if path.is_dir() { collect(&path, files) } else { files.push(path) }
+    }
+}
+
+/// A running `longshore`.
+pub struct Daemon {
+    child: Child,
+    log: tempfile::NamedTempFile,
+}
+
+impl Daemon {
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it runs");
+        kill_process(pid, signal).expect("it is ours");
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).expect("the log")
+    }
+
+    /// Waits for its end.
+    pub async fn end(mut self) -> (ExitStatus, String) {
+        let status = tokio::time::timeout(LIMIT, self.child.wait()).await;
+        let log = std::fs::read_to_string(self.log.path()).expect("the log");
+        let status = status.unwrap_or_else(|_| panic!("it does not end; its log:\n{log}")).expect("it ended");
+        (status, log)
+    }
+
+    /// Asks it to stop, and holds that it ends well.
+    pub async fn stop(self) -> String {
+        self.signal(Signal::TERM);
+        let (status, log) = self.end().await;
+        assert!(status.success(), "ended with {status}:\n{log}");
+        log
+    }
+
+    /// Ends it without any notice.
+    pub async fn kill(self) {
+        self.signal(Signal::KILL);
+        self.end().await;
+    }
+}
