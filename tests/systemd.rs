@@ -48,7 +48,7 @@ fn a_real_systemd_starts_watches_stops_and_restarts_the_daemon() {
 
     let bind = |from: &Path, to: &str| format!("--bind-ro={}:{to}", from.display());
     let mut container = Command::new("timeout")
-        .args(["--kill-after=10", "240", "systemd-nspawn", "--register=no", "--keep-unit", "--volatile=overlay"])
+        .args(["--kill-after=10", "150", "systemd-nspawn", "--register=no", "--keep-unit", "--volatile=overlay"])
         .args(["--private-network", "--boot", "--console=read-only", "--quiet"])
         .arg(format!("--directory={}", base.display()))
         .arg(format!("--bind={}:/results", results.display()))
@@ -57,7 +57,8 @@ fn a_real_systemd_starts_watches_stops_and_restarts_the_daemon() {
         .arg(bind(&repository().join("systemd/sysusers.conf"), "/usr/lib/sysusers.d/longshore.conf"))
         .arg(bind(&overlay.join("drop-in.conf"), "/etc/systemd/system/longshore.service.d/test.conf"))
         .arg(bind(&overlay.join("longshore-sandbox.service"), "/etc/systemd/system/longshore-sandbox.service"))
-        .arg(bind(&overlay.join("drive.service"), "/etc/systemd/system/multi-user.target.wants/drive.service"))
+        .arg(bind(&overlay.join("drive.service"), "/etc/systemd/system/drive.service"))
+        .arg(bind(&overlay.join("wants.conf"), "/etc/systemd/system/multi-user.target.d/drive.conf"))
         .arg(bind(&repository().join("tests/systemd/inside"), "/usr/local/bin/inside"))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -107,6 +108,7 @@ fn lay_files(overlay: &Path) {
         "longshore-sandbox.service",
         "[Service]\nType=notify\nExecStart=/usr/bin/longshore sandbox --dir /sandbox --publish 3\nTimeoutStartSec=60\n",
     );
+    write("wants.conf", "[Unit]\nWants=drive.service\n");
     write(
         "drive.service",
         "[Unit]\nAfter=basic.target dbus.service\n[Service]\nType=oneshot\nExecStart=/bin/bash /usr/local/bin/inside\nTimeoutStartSec=200\n",
