@@ -55,8 +55,9 @@ fn screen(summary: &Summary) -> String {
         (notices.skipped, "skipped"),
         (notices.quarantined, "quarantined"),
     ];
+    let stored = counted.iter().map(|(count, _)| count).sum();
     let counted: Vec<_> = counted.iter().map(|(count, state)| format!("{} {state}", number(*count))).collect();
-    fact(&mut out, "notices", &counted.join(", "));
+    fact(&mut out, "notices", &format!("{} stored: {}", number(stored), counted.join(", ")));
     if let Some(oldest) = summary.oldest_waiting {
         fact(&mut out, "oldest waiting", &format!("notice {}, since {}", oldest.notice, moment(oldest.stored, now)));
     }

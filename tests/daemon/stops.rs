@@ -28,6 +28,7 @@ async fn kill_nine_at_any_moment_loses_nothing_and_doubles_nothing() {
     }
     let daemon = world.start(&["run"]);
     world.wait_finished(rounds * 5).await;
+    world.wait_alive(&daemon).await;
     daemon.stop().await;
     world.assert_each_record_once();
 }
@@ -91,7 +92,7 @@ fn slow() -> BlobFault {
 async fn an_idle_daemon_stops_at_once() {
     let world = World::new("").await;
     let daemon = world.start(&["run"]);
-    world.wait("it reports", |summary| summary.daemons.iter().any(|daemon| daemon.alive)).await;
+    world.wait_alive(&daemon).await;
     let stopped = tokio::time::timeout(Duration::from_secs(15), daemon.stop()).await;
     assert!(stopped.is_ok(), "an idle daemon has nothing to drain");
 }

@@ -59,11 +59,11 @@ async fn a_story_is_told_and_told_again_after_a_replay_under_a_run_of_its_own() 
     assert_eq!(story["deliveries"][0]["progress"]["counts"]["delivered"], 20);
     assert!(story["settled"].is_string(), "{story}");
 
-    let dry = world.say(&["replay", "--id", "1", "--dry-run"]).await;
+    let dry = world.say(&["replay", "1", "--dry-run"]).await;
     assert!(dry.contains("20 records"), "{dry}");
     assert_eq!(world.files().len(), 2, "a dry run delivers nothing");
 
-    world.say(&["replay", "--id", "1", "--yes"]).await;
+    world.say(&["replay", "1", "--yes"]).await;
     world.wait("the replay is done", |summary| summary.last_day.deliveries == 3).await;
     assert_eq!(world.files().len(), 3, "a replay has a file of its own");
     let status = world.say(&["status"]).await;

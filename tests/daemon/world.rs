@@ -99,6 +99,13 @@ impl World {
         self.wait(&format!("{count} notices are finished"), |summary| summary.notices.finished >= count).await
     }
 
+    /// Waits until `daemon` has said that it is alive: from then on it knows what a signal means.
+    pub async fn wait_alive(&self, daemon: &Daemon) {
+        let id = daemon.child.id();
+        let reports = |summary: &Summary| summary.daemons.iter().any(|daemon| daemon.alive && Some(daemon.pid) == id);
+        self.wait("it reports", reports).await;
+    }
+
     /// Every delivered record's SKU, and how often it lies in the output.
     pub fn delivered(&self) -> BTreeMap<String, u32> {
         let mut skus = BTreeMap::new();

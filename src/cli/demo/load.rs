@@ -111,7 +111,9 @@ fn is_open(store: &Value) -> bool {
 
 /// What names a record of the samples, whichever form it was delivered in.
 pub fn name_of(record: &Value) -> Option<String> {
-    const POINTERS: [&str; 5] = ["/priceGuid", "/identifier/sku", "/identifier.sku", "/storeNo", "/customerNo"];
+    // As JSON, as a row of CSV, and as an element of XML under its name.
+    const POINTERS: [&str; 6] =
+        ["/priceGuid", "/identifier/sku", "/storeNo", "/customerNo", "/identifier.sku", "/Item/identifier/sku"];
     let found = POINTERS.iter().find_map(|pointer| record.pointer(pointer))?;
     Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
 }
