@@ -23,6 +23,7 @@ pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_
         is_too_long: false,
         depth: 0,
         string: None,
+        checker: json_text::Checker::default(),
     };
     let mut offset = None;
     loop {
@@ -64,6 +65,7 @@ struct Elements<'a, 'b> {
     is_too_long: bool,
     depth: usize,
     string: Option<InString>,
+    checker: json_text::Checker,
 }
 
 impl Elements<'_, '_> {
@@ -173,10 +175,8 @@ impl Elements<'_, '_> {
         self.depth = 0;
         let fault = if is_too_long {
             Some(format!("it is longer than {} bytes", self.plan.limits.record_bytes_max))
-        } else if let Err(error) = std::str::from_utf8(&element) {
-            Some(format!("it is not UTF-8 at byte {}", error.valid_up_to() + 1))
         } else {
-            json_text::check(&element, self.plan.limits.depth_max).err()
+            self.checker.check(&element, self.plan.limits.depth_max).err()
         };
         match fault {
             Some(reason) => self.batches.push_bad(reason, &element, self.element_offset)?,

@@ -16,7 +16,8 @@ use memchr::memchr;
 
 use super::batches::{Fill, Tally};
 
-use super::{Emit, Plan, Stop, json_text};
+use super::json_text::Checker;
+use super::{Emit, Plan, Stop};
 use crate::payload::buffers::{Buffer, Buffers};
 use crate::payload::decode::text::Text;
 use crate::record::{BadRecord, RecordBatch, Span};
@@ -41,6 +42,7 @@ pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_
         filled: 0,
         is_skipping: false,
         offset: 0,
+        checker: Checker::default(),
         tally: Tally::new(&plan.limits),
         open: Open { first: 1, ..Open::default() },
         ready: Vec::new(),
@@ -90,6 +92,7 @@ struct Lines<'a> {
     is_skipping: bool,
     /// Where the line at `line_start` starts in the text.
     offset: u64,
+    checker: Checker,
     tally: Tally,
     open: Open,
     ready: Vec<Ready>,
@@ -153,10 +156,8 @@ impl Lines<'_> {
         }
         let fault = if length > self.plan.limits.record_bytes_max {
             Some(self.too_long())
-        } else if let Err(error) = std::str::from_utf8(body) {
-            Some(format!("it is not UTF-8 at byte {}", error.valid_up_to() + 1))
         } else {
-            json_text::check(body, self.plan.limits.depth_max).err()
+            self.checker.check(body, self.plan.limits.depth_max).err()
         };
         match fault {
             Some(reason) => self.set_aside(reason, start, start + length),
