@@ -17,24 +17,10 @@ impl Sandbox {
     /// `delivered/`.
     #[must_use]
     pub fn configuration(&self) -> String {
-        let settings = self.settings();
-        let quoted = |text: &str| toml::Value::from(text).to_string();
         format!(
             r#"{MARK}
 
-[identity]
-authority = {authority}
-client_id = {client_id}
-scope = {scope}
-certificates = "certificates"
-ca_file = "ca.pem"
-
-[[feed]]
-name = "export"
-type = "service-bus"
-tenant_service = {tenant_service}
-integration_name = {integration_name}
-
+{access}
 [[route]]
 name = "everything"
 blob_types = ["*"]
@@ -47,6 +33,30 @@ path = "delivered"
 
 [inbox]
 path = "inbox.db"
+"#,
+            access = self.configuration_of_access(),
+        )
+    }
+
+    /// The part of a configuration in this sandbox's folder that says who we are and where we hear: `[identity]` and
+    /// one `[[feed]]`.
+    #[must_use]
+    pub fn configuration_of_access(&self) -> String {
+        let settings = self.settings();
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        format!(
+            r#"[identity]
+authority = {authority}
+client_id = {client_id}
+scope = {scope}
+certificates = "certificates"
+ca_file = "ca.pem"
+
+[[feed]]
+name = "export"
+type = "service-bus"
+tenant_service = {tenant_service}
+integration_name = {integration_name}
 "#,
             authority = quoted(self.authority().as_str()),
             client_id = quoted(&settings.client_id),

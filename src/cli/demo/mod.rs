@@ -57,8 +57,7 @@ const STUCK_AFTER: std::time::Duration = std::time::Duration::from_secs(60);
 pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     let dir = folder(args.dir.as_deref())?;
     super::runtime(2)?.block_on(async {
-        let sandbox =
-            Sandbox::start(SandboxSettings { dir: Some(dir.join("vendor")), ..SandboxSettings::default() }).await?;
+        let sandbox = Sandbox::start(SandboxSettings::new(&dir)).await?;
         let config_path = dir.join("longshore.toml");
         std::fs::write(&config_path, config_text(&sandbox)).with_context(|| config_path.display().to_string())?;
         let config = Config::load(&config_path, Files::Checked)?;
@@ -165,25 +164,9 @@ fn find(loads: &[Load], dir: &Path) -> anyhow::Result<Found> {
 
 /// The demo's configuration: what a user would write, with bounds that suit a minute.
 fn config_text(sandbox: &Sandbox) -> String {
-    let identity = sandbox.identity_settings();
-    let tenant = sandbox.tenant_service_settings();
-    let quoted = |text: &dyn std::fmt::Display| toml::Value::from(text.to_string()).to_string();
-    let ca_file = quoted(&sandbox.ca_file().display());
     format!(
         r#"# The configuration of the demo.
-[identity]
-authority = {authority}
-client_id = {client_id}
-scope = {scope}
-certificates = {certificates}
-ca_file = {ca_file}
-
-[[feed]]
-name = "eg"
-type = "service-bus"
-tenant_service = {url}
-integration_name = {integration_name}
-
+{access}
 [[route]]
 name = "prices"
 blob_types = ["Gateway.PriceChanges"]
@@ -234,11 +217,6 @@ listen = ""
 # The table says what went wrong; `--log-level info` shows the daemon's log as it goes.
 level = "off"
 "#,
-        authority = quoted(&identity.authority),
-        client_id = quoted(&identity.client_id),
-        scope = quoted(&identity.scope),
-        certificates = quoted(&identity.certificates.display()),
-        url = quoted(&tenant.url),
-        integration_name = quoted(&tenant.integration_name),
+        access = sandbox.configuration_of_access(),
     )
 }
