@@ -2,7 +2,7 @@
 //!
 //! Each subcommand's file has `pub struct Args` (what can be typed, as `clap` reads it) and
 //! `pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode>`. To add one: the file, its `mod` line, a variant of
-//! [`Command`] whose docstring is the line in the help, and an arm in [`dispatch`].
+//! `Command` whose docstring is the line in the help, and an arm in `dispatch`.
 //!
 //! What a subcommand needs: [`Global::config`] reads the configuration ([`Global::config_of_inbox`], where secrets are not
 //! needed), [`Global::log`] starts the log, [`runtime`] makes a tokio runtime for those that need one.

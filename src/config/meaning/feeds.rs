@@ -1,4 +1,4 @@
-//! The meaning of [identity], [tokens] and [[feed]].
+//! The meaning of `[identity]`, `[tokens]` and `[[feed]]`.
 
 use std::ops::Range;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The meaning of [[route]].
+//! The meaning of `[[route]]`.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The meaning of [[sink]].
+//! The meaning of `[[sink]]`.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The meaning of [inbox], [work], [limits], [fetch], [log], [ops] and [runtime].
+//! The meaning of `[inbox]`, `[work]`, `[limits]`, `[fetch]`, `[log]`, `[ops]` and `[runtime]`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -8,7 +8,7 @@ use crate::notice::{NoticeId, RouteName};
 use crate::ops::health::Part;
 use crate::record::Counts;
 
-/// How often a daemon calls [`Ledger::report`].
+/// How often a daemon calls [`Ledger::report`](super::Ledger::report).
 pub const REPORT_EVERY: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// For how long a daemon counts as alive after its last report: it may miss three.
@@ -45,15 +45,15 @@ pub struct Summary {
 /// Notices by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct NoticeCounts {
-    /// [`NoticeState::Heard`].
+    /// [`NoticeState::Heard`](super::NoticeState::Heard).
     pub heard: u64,
-    /// [`NoticeState::Open`].
+    /// [`NoticeState::Open`](super::NoticeState::Open).
     pub open: u64,
-    /// [`NoticeState::Finished`].
+    /// [`NoticeState::Finished`](super::NoticeState::Finished).
     pub finished: u64,
-    /// [`NoticeState::Skipped`].
+    /// [`NoticeState::Skipped`](super::NoticeState::Skipped).
     pub skipped: u64,
-    /// [`NoticeState::Quarantined`].
+    /// [`NoticeState::Quarantined`](super::NoticeState::Quarantined).
     pub quarantined: u64,
     /// Finished ones that hold parked or quarantined records; kept until somebody decides.
     pub with_withheld_records: u64,

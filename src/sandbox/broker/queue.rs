@@ -15,7 +15,7 @@ use super::message::{Content, Envelope, MessageState};
 use super::state::QueueState;
 use crate::clock::UnixMs;
 
-/// The name of a lock: unique in its queue, written into delivery tags as part of a [`LockToken`].
+/// The name of a lock: unique in its queue, written into delivery tags as part of a `LockToken`.
 pub(super) type LockId = u64;
 
 /// A queue's name as it is written to users, such as `t1/Subscriptions/s1`, and what holds for it.
