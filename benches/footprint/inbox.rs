@@ -1,12 +1,7 @@
-//! What Longshore needs of a machine: `cargo bench --bench footprint`.
-//!
-//! The inbox's part: how long it takes from opening an inbox to its first claim, and how long a claim takes, with a
-//! thousand and with a million stored notices. Half of them are finished, half wait in fifty lanes. Every claim is a
-//! commit with fsync; the raw limit beside it is a commit of one small row to a file of its own on the same disk.
-//!
-//! Prints a table for people and, last, one line of JSON.
+//! The inbox alone: how long it takes from opening it to its first claim, and how long a claim takes. Half of the stored
+//! notices are finished, half wait in fifty lanes. Every claim is a commit with fsync; the raw limit beside it is a commit
+//! of one small row to a file of its own on the same disk.
 
-use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +13,7 @@ use longshore::inbox::{
 use longshore::notice::{FeedName, HeardNotice, Metadata, NoticeId, RouteName, SinkName, Verdict};
 use longshore::record::Counts;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use crate::Result;
 
 const BLOB_TYPES: usize = 25;
 const SINKS: usize = 2;
@@ -26,45 +21,15 @@ const BATCH: usize = 1000;
 const CLAIMS: usize = 500;
 const OPENINGS: usize = 5;
 
-fn main() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let small = runtime.block_on(inbox_figures(1_000))?;
-    let large = runtime.block_on(inbox_figures(1_000_000))?;
-    let commit_us = raw_commit_us()?;
-
-    // Figures of the whole program (memory while idle, and while it delivers a large file) are measured on the real
-    // binary and belong here, as rows of the table and as keys of the JSON line.
-
-    println!("| inbox                                 | 1,000 notices | 1,000,000 notices |");
-    println!("|---------------------------------------|---------------|-------------------|");
-    println!("| from opening to the first claim, ms   | {:>13.1} | {:>17.1} |", small.start_ms, large.start_ms);
-    println!("| a claim, median, µs                   | {:>13.0} | {:>17.0} |", small.claim_us, large.claim_us);
-    println!("| a claim, slowest of a hundred, µs     | {:>13.0} | {:>17.0} |", small.claim_p99_us, large.claim_p99_us);
-    println!("| raw: one row committed with fsync, µs | {commit_us:>13.0} | {commit_us:>17.0} |");
-    println!("| stored and planned, notices a second  | {:>13.0} | {:>17.0} |", small.fill_per_s, large.fill_per_s);
-    println!("| size of the database, MiB             | {:>13.1} | {:>17.1} |", small.size_mib, large.size_mib);
-    println!();
-    println!(
-        "{}",
-        serde_json::json!({
-            "start_ms_1m": rounded(large.start_ms),
-            "claim_us_1k": rounded(small.claim_us),
-            "claim_us_1m": rounded(large.claim_us),
-            "commit_us": rounded(commit_us),
-        })
-    );
-    Ok(())
+pub struct Figures {
+    pub start_ms: f64,
+    pub claim_us: f64,
+    pub claim_p99_us: f64,
+    pub fill_per_s: f64,
+    pub size_mib: f64,
 }
 
-struct Figures {
-    start_ms: f64,
-    claim_us: f64,
-    claim_p99_us: f64,
-    fill_per_s: f64,
-    size_mib: f64,
-}
-
-async fn inbox_figures(notices: usize) -> Result<Figures> {
+pub async fn figures(notices: usize) -> Result<Figures> {
     let folder = tempfile::tempdir()?;
     let settings = InboxSettings {
         path: folder.path().join("inbox.db"),
@@ -173,7 +138,7 @@ fn finish_half(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn raw_commit_us() -> Result<f64> {
+pub fn raw_commit_us() -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let connection = rusqlite::Connection::open(folder.path().join("raw.db"))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -191,8 +156,4 @@ fn raw_commit_us() -> Result<f64> {
 fn quantile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() - 1) as f64 * part).round() as usize]
-}
-
-fn rounded(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
 }
