@@ -36,6 +36,8 @@ const TICK_MS: f64 = 10.0;
 
 pub struct Figures {
     pub idle_rss_mib: f64,
+    /// The part of it that is no page of the program's own file; the kernel can drop those at any time.
+    pub idle_own_mib: f64,
     pub idle_cpu_ms_per_s: f64,
     pub file_mib: f64,
     pub mb_per_s: f64,
@@ -55,6 +57,7 @@ pub async fn figures() -> Result<Figures> {
     tokio::time::sleep(IDLE).await;
     let idle_cpu_ms_per_s = (daemon.cpu_ms()? - cpu_before) / IDLE.as_secs_f64();
     let idle_rss_mib = daemon.status_mib("VmRSS")?;
+    let idle_own_mib = daemon.status_mib("RssAnon")?;
 
     let file_bytes = file_bytes()?;
     let spec = RepeatedSpec { decompressed_bytes: file_bytes, ..RepeatedSpec::default() };
@@ -70,6 +73,7 @@ pub async fn figures() -> Result<Figures> {
 
     let figures = Figures {
         idle_rss_mib,
+        idle_own_mib,
         idle_cpu_ms_per_s,
         file_mib: mib(done.bytes),
         mb_per_s: done.bytes as f64 / 1e6 / seconds,

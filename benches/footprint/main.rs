@@ -29,6 +29,7 @@ fn main() -> Result<()> {
     println!("| the whole program                     |               |");
     println!("|---------------------------------------|---------------|");
     println!("| idle and connected, RSS, MiB          | {:>13.1} |", program.idle_rss_mib);
+    println!("| of which not mapped from files, MiB   | {:>13.1} |", program.idle_own_mib);
     println!("| idle, processor time, ms a second     | {:>13.1} |", program.idle_cpu_ms_per_s);
     println!("| delivering one large file, peak, MiB  | {:>13.1} |", program.big_file_rss_mib);
     println!("| after that, RSS, MiB                  | {:>13.1} |", program.after_rss_mib);
@@ -49,6 +50,7 @@ fn main() -> Result<()> {
         serde_json::json!({
             "big_file_rss_mib": rounded(program.big_file_rss_mib),
             "idle_rss_mib": rounded(program.idle_rss_mib),
+            "idle_own_mib": rounded(program.idle_own_mib),
             "idle_cpu_ms_per_s": rounded(program.idle_cpu_ms_per_s),
             "start_ms_1m": rounded(large.start_ms),
             "claim_us_1k": rounded(small.claim_us),
