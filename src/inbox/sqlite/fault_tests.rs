@@ -196,3 +196,22 @@ async fn a_claim_whose_worker_went_away_is_given_back_at_once() {
     let Claimed::Delivery(claim) = inbox.claim(request()).await.unwrap() else { panic!("it is claimable") };
     assert_eq!((claim.key.claim, claim.attempt, claim.lost), (2, 1, 0));
 }
+
+#[tokio::test]
+async fn a_panic_over_one_write_undoes_that_write_and_no_other() {
+    let (inbox, _folder, _) = fresh_sqlite();
+    let panics = on_writer(&inbox, |connection| {
+        connection.execute("INSERT INTO runs (started, selector) VALUES (1, 'x')", [])?;
+        assert!(connection.is_autocommit(), "told to panic, within the writer's transaction");
+        Ok(())
+    });
+    let stores = inbox.store(vec![heard("a", "T", 0)]);
+    let (panicked, stored) = futures::join!(panics, stores);
+    assert!(matches!(panicked, Err(InboxError::Unusable { .. })), "{panicked:?}");
+    assert!(!stored.unwrap()[0].is_duplicate());
+    let runs = on_writer(&inbox, |connection| {
+        assert_eq!(connection.query_row("SELECT count(*) FROM runs", [], |row| row.get::<_, i64>(0))?, 0);
+        Ok(())
+    });
+    runs.await.unwrap();
+}

@@ -2,6 +2,7 @@
 //! one fsync for all. Each job has a savepoint of its own, so that one that fails takes nothing else with it. Nobody
 //! is answered before the commit returned.
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 
 use rusqlite::Connection;
@@ -95,7 +96,12 @@ impl<T: Send + 'static> Job for Call<T> {
         let Some(run) = self.run.take() else {
             return Ok(());
         };
-        match run(connection) {
+        // A panic over one write must not end the thread: every other caller would find the inbox gone for good.
+        let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run(connection)));
+        let ran = ran.unwrap_or_else(|_| {
+            Err(Fault::Strange("longshore panicked over a write, which was undone; please report it".to_owned()))
+        });
+        match ran {
             Ok(outcome) => {
                 self.result = Some(Ok(outcome));
                 Ok(())
