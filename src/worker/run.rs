@@ -164,7 +164,9 @@ impl<'a> Account<'a> {
     fn resume(tools: &'a Tools, claim: &Claim, resume_after: u64, bad_records_max: u64) -> Self {
         let stored = claim.progress;
         // A sink that starts over, or lies behind, has its records counted anew; bad ones are written over themselves.
-        let progress = if resume_after < stored.confirmed { Progress::default() } else { stored };
+        // Nothing is confirmed where a sink only held records: whatever was counted then is counted again.
+        let starts_over = resume_after < stored.confirmed || stored.confirmed == 0;
+        let progress = if starts_over { Progress::default() } else { stored };
         Self {
             tools,
             key: claim.key,
@@ -238,7 +240,14 @@ impl<'a> Account<'a> {
     }
 
     async fn store(&mut self) -> Result<(), InboxError> {
-        self.tools.inbox.progress(self.key, self.progress, std::mem::take(&mut self.bad)).await
+        let mut progress = self.progress;
+        if self.is_held {
+            // What the sink holds is in nobody's sight yet: should the delivery fail for good, its account must not
+            // claim it.
+            let set_aside = progress.counts.quarantined;
+            progress.counts = Counts { read: set_aside, quarantined: set_aside, ..Counts::default() };
+        }
+        self.tools.inbox.progress(self.key, progress, std::mem::take(&mut self.bad)).await
     }
 
     fn close(mut self, location: String) -> Done {
