@@ -109,8 +109,11 @@ pub async fn run_parts(
     if duty.hears() {
         for feed in parts.feeds {
             let inbox = Arc::clone(&parts.inbox);
-            let stop = stop.clone();
-            feeds.spawn(async move { feed.run(inbox, stop).await });
+            let (stop, health) = (stop.clone(), Arc::clone(&context.health));
+            feeds.spawn(async move {
+                let part = format!("feed {}", feed.name());
+                ops::unbroken(&health, &part, &stop, || feed.run(Arc::clone(&inbox), stop.clone())).await;
+            });
         }
     }
     let workers = duty.works().map(|until| tokio::spawn(parts.workers.run(until, stop.clone())));

@@ -9,11 +9,13 @@ pub mod heartbeat;
 pub mod http;
 pub mod metrics;
 pub mod systemd;
+mod unbroken;
 
 pub use health::{Condition, Health};
 pub use heartbeat::{Heartbeat, Heartbeats};
 pub use http::OpsSettings;
 pub use metrics::Metrics;
+pub use unbroken::unbroken;
 
 /// What every part of the daemon is given: the time, and where to say how it is.
 #[derive(Clone, Debug)]

@@ -16,8 +16,9 @@ use crate::error::{Class, Classify, chain};
 use crate::inbox::{Claim, ClaimRequest, Claimed, DeliveryId, Finish, InboxError, Plan, SharedInbox};
 use crate::notice::{FeedName, SinkName};
 use crate::ops::metrics::OutcomeLabels;
-use crate::ops::{Condition, Context, Heartbeat};
+use crate::ops::{Condition, Context, Heartbeat, unbroken};
 use crate::payload::PayloadOpener;
+use crate::record::BadRecord;
 use crate::route::Router;
 use crate::sink::Sink;
 
@@ -94,16 +95,25 @@ impl Workers {
         let end = stop.child_token();
         let mut loops = JoinSet::new();
         loops.spawn(Arc::clone(&workers).change_loop(end.clone()));
-        loops.spawn(Arc::clone(&workers).plan_loop(end.clone()).in_current_span());
+        let planner = (Arc::clone(&workers), end.clone());
+        loops.spawn(
+            async move {
+                let (workers, end) = planner;
+                let plan = || workers.plan_loop(&end);
+                unbroken(&workers.tools.context.health, PART, &end, plan).await;
+            }
+            .in_current_span(),
+        );
         for number in 1..=workers.settings.workers {
-            let worker = Arc::clone(&workers);
-            loops.spawn(worker.work_loop(number, until, end.clone(), abandon.clone()).in_current_span());
+            let (workers, end, abandon) = (Arc::clone(&workers), end.clone(), abandon.clone());
+            loops.spawn(
+                async move {
+                    let work = || workers.work_loop(number, until, &end, &abandon);
+                    unbroken(&workers.tools.context.health, PART, &end, work).await;
+                }
+                .in_current_span(),
+            );
         }
-        workers
-            .tools
-            .context
-            .health
-            .set(PART, Condition::Good { note: format!("{} at work", workers.settings.workers) });
         end.cancelled().await;
         let drained = async { while loops.join_next().await.is_some() {} };
         tokio::pin!(drained);
@@ -125,7 +135,7 @@ impl Workers {
         }
     }
 
-    async fn plan_loop(self: Arc<Self>, stop: CancellationToken) {
+    async fn plan_loop(&self, stop: &CancellationToken) {
         let heartbeat = self.tools.context.heartbeats.register("planner", SILENCE_MAX);
         let mut changes = self.changes.subscribe();
         while !stop.is_cancelled() {
@@ -133,8 +143,8 @@ impl Workers {
             changes.mark_unchanged();
             match self.plan_some().await {
                 Ok(true) => {}
-                Ok(false) => idle(IDLE_MAX, &mut changes, &stop).await,
-                Err(error) => self.inbox_trouble(&error, &stop).await,
+                Ok(false) => idle(IDLE_MAX, &mut changes, stop).await,
+                Err(error) => self.inbox_trouble(&error, stop).await,
             }
         }
     }
@@ -150,13 +160,7 @@ impl Workers {
         Ok(true)
     }
 
-    async fn work_loop(
-        self: Arc<Self>,
-        number: usize,
-        until: Until,
-        end: CancellationToken,
-        abandon: CancellationToken,
-    ) {
+    async fn work_loop(&self, number: usize, until: Until, end: &CancellationToken, abandon: &CancellationToken) {
         let name = format!("longshore-{}/{number}", std::process::id());
         let heartbeat = self.tools.context.heartbeats.register(&format!("worker {number}"), SILENCE_MAX);
         let mut changes = self.changes.subscribe();
@@ -166,20 +170,25 @@ impl Workers {
             let now = self.tools.context.clock.now();
             if !window::is_open(&self.settings.windows, &self.settings.zone, now) {
                 let wait = window::look_again_in(&self.settings.windows, &self.settings.zone, now);
-                self.tools.context.health.set(PART, Condition::Good { note: "outside the working hours".to_owned() });
-                pause(wait, &end).await;
+                self.say("outside the working hours".to_owned());
+                pause(wait, end).await;
                 continue;
             }
+            self.say(format!("{} at work", self.settings.workers));
             match self.claim(&name).await {
-                Ok(Claimed::Delivery(claim)) => self.work(*claim, &heartbeat, &abandon).await,
+                Ok(Claimed::Delivery(claim)) => self.work(*claim, &heartbeat, abandon).await,
                 Ok(Claimed::Nothing { unfinished: false, .. }) if until == Until::Empty => end.cancel(),
                 Ok(Claimed::Nothing { next_due, .. }) => {
                     let wait = next_due.map_or(IDLE_MAX, |due| due.since(now).min(IDLE_MAX));
-                    idle(wait, &mut changes, &end).await;
+                    idle(wait, &mut changes, end).await;
                 }
-                Err(error) => self.inbox_trouble(&error, &end).await,
+                Err(error) => self.inbox_trouble(&error, end).await,
             }
         }
+    }
+
+    fn say(&self, note: String) {
+        self.tools.context.health.set(PART, Condition::Good { note });
     }
 
     async fn claim(&self, worker: &str) -> Result<Claimed, InboxError> {
@@ -217,6 +226,11 @@ impl Workers {
     }
 
     async fn work_in_span(&self, claim: Claim, heartbeat: &Heartbeat, abandon: &CancellationToken) {
+        if let Some(finish) = retry::give_up(&self.settings, claim.attempt, claim.lost) {
+            tracing::error!(lost = claim.lost, "the delivery loses its lease each time; it is quarantined");
+            self.end(&claim, finish, Vec::new(), heartbeat, abandon).await;
+            return;
+        }
         let started = tokio::time::Instant::now();
         let result = tokio::select! {
             result = AssertUnwindSafe(run::deliver(&self.tools, &claim)).catch_unwind() => {
@@ -225,14 +239,15 @@ impl Workers {
             }
             error = self.hold(&claim, heartbeat) => Err(Stopped::Inbox(error)),
             () = abandon.cancelled() => {
-                self.end(&claim, Finish::Release, Vec::new()).await;
+                self.end(&claim, Finish::Release, Vec::new(), heartbeat, abandon).await;
                 return;
             }
         };
         match result {
             Ok(Done { progress, location, bad }) => {
                 let counts = progress.counts;
-                if self.end(&claim, Finish::Done { progress, location: location.clone() }, bad).await {
+                let done = Finish::Done { progress, location: location.clone() };
+                if self.end(&claim, done, bad, heartbeat, abandon).await {
                     run::count(&self.tools.context, &claim.target.route, counts);
                     tracing::info!(
                         read = counts.read,
@@ -246,14 +261,14 @@ impl Workers {
                     );
                 }
             }
-            Err(Stopped::Failed(failure)) => self.failed(&claim, failure).await,
+            Err(Stopped::Failed(failure)) => self.failed(&claim, failure, heartbeat, abandon).await,
             Err(Stopped::Inbox(error @ InboxError::LeaseLost(_))) => {
                 tracing::warn!(%error, "another worker may have taken over; nothing more is done under this claim");
             }
             Err(Stopped::Inbox(error)) => {
                 let failure =
                     Failure { side: Side::Sink, class: error.class(), error: chain(&error), retry_after: None };
-                self.failed(&claim, failure).await;
+                self.failed(&claim, failure, heartbeat, abandon).await;
             }
         }
     }
@@ -262,7 +277,7 @@ impl Workers {
     async fn hold(&self, claim: &Claim, heartbeat: &Heartbeat) -> InboxError {
         let mut renewed = tokio::time::Instant::now();
         loop {
-            tokio::time::sleep(self.settings.lease / 3).await;
+            tokio::time::sleep(renewal_wait(self.settings.lease)).await;
             heartbeat.beat();
             let until = self.tools.context.clock.now().plus(self.settings.lease);
             match self.tools.inbox.renew(claim.key, until).await {
@@ -277,7 +292,7 @@ impl Workers {
         }
     }
 
-    async fn failed(&self, claim: &Claim, failure: Failure) {
+    async fn failed(&self, claim: &Claim, failure: Failure, heartbeat: &Heartbeat, abandon: &CancellationToken) {
         let waits = {
             let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
             let count = waits.entry(claim.key.delivery).or_insert(0);
@@ -296,11 +311,20 @@ impl Workers {
                 tracing::error!(%class, error, "the delivery is quarantined; see `longshore show {}`", claim.notice.id)
             }
         }
-        self.end(claim, finish, Vec::new()).await;
+        self.end(claim, finish, Vec::new(), heartbeat, abandon).await;
     }
 
-    /// Ends a claim; returns whether that was stored. If it was not, the lease runs out and the delivery is done again.
-    async fn end(&self, claim: &Claim, finish: Finish, bad: Vec<crate::record::BadRecord>) -> bool {
+    /// Ends a claim; returns whether that was stored. An inbox that cannot be written for now is asked again until
+    /// `abandon`: what is delivered shall not be delivered once more, and what failed shall not count as a lost lease.
+    /// If it is not stored in the end, the lease runs out and the delivery is done again.
+    async fn end(
+        &self,
+        claim: &Claim,
+        finish: Finish,
+        bad: Vec<BadRecord>,
+        heartbeat: &Heartbeat,
+        abandon: &CancellationToken,
+    ) -> bool {
         let outcome = match &finish {
             Finish::Done { .. } => "done",
             Finish::Retry { .. } => "retry",
@@ -310,19 +334,30 @@ impl Workers {
         if !matches!(finish, Finish::Retry { uses_attempt: false, .. }) {
             self.waits.lock().unwrap_or_else(PoisonError::into_inner).remove(&claim.key.delivery);
         }
-        match self.tools.inbox.finish(claim.key, finish, bad).await {
-            Ok(()) => {
-                let labels = OutcomeLabels { route: claim.target.route.to_string(), outcome: outcome.to_owned() };
-                self.tools.context.metrics.deliveries.get_or_create(&labels).inc();
-                true
+        loop {
+            let error = match self.tools.inbox.finish(claim.key, finish.clone(), bad.clone()).await {
+                Ok(()) => {
+                    let labels = OutcomeLabels { route: claim.target.route.to_string(), outcome: outcome.to_owned() };
+                    self.tools.context.metrics.deliveries.get_or_create(&labels).inc();
+                    return true;
+                }
+                Err(error) => error,
+            };
+            let may_pass = matches!(error, InboxError::DiskFull { .. } | InboxError::Unavailable { .. });
+            if !may_pass || abandon.is_cancelled() {
+                tracing::error!(error = %chain(&error), class = %error.class(), outcome, "the end of the delivery could not be stored; it is done again when its lease runs out");
+                return false;
             }
-            Err(error) => {
-                let class: Class = error.class();
-                tracing::error!(error = %chain(&error), %class, outcome, "the end of the delivery could not be stored; it is done again when its lease runs out");
-                false
-            }
+            heartbeat.beat();
+            self.inbox_trouble(&error, abandon).await;
         }
     }
+}
+
+/// How long a claim is held before its lease is renewed: often enough to bear two failures, and often enough for a
+/// sign of life, however long the lease is.
+fn renewal_wait(lease: Duration) -> Duration {
+    (lease / 3).min(SILENCE_MAX / 3)
 }
 
 /// Waits until something changes in the inbox, for `wait` at most.
@@ -342,3 +377,7 @@ async fn pause(wait: Duration, stop: &CancellationToken) {
         () = tokio::time::sleep(wait) => {}
     }
 }
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

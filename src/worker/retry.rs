@@ -10,6 +10,7 @@
 //! | missing-parent | as transient | yes | `attempts_max` |
 //! | disk-full | after a growing wait | no | for ever |
 //! | poison, permanent | no | | quarantine at once |
+//! | none: the lease was lost with its process | when the lease has run out | no | attempts and losses exceed `attempts_max` |
 
 use std::time::Duration;
 
@@ -78,6 +79,20 @@ pub fn decide(settings: &WorkSettings, failure: Failure, tries: Tries, jitter: f
     Finish::Retry { due: tries.now.plus(wait), class, error, uses_attempt }
 }
 
+/// Whether a claimed delivery is given up before it is begun: one that takes the process with it each time loses its
+/// lease and uses up no attempt, so that nothing else would ever end it.
+#[must_use]
+pub fn give_up(settings: &WorkSettings, attempt: u32, lost: u32) -> Option<Finish> {
+    (lost > 0 && attempt.saturating_add(lost) > settings.attempts_max).then(|| Finish::Quarantine {
+        class: Class::Transient,
+        error: format!(
+            "it lost its lease {lost} times, as when the process dies or is killed over it (attempt {attempt} of {}); \
+             look at the journal before it is replayed",
+            settings.attempts_max
+        ),
+    })
+}
+
 /// The wait before try `step + 1`: doubles from the first to the longest, less a random part of at most half, so that
 /// many that failed together do not come back together.
 #[must_use]
@@ -134,6 +149,18 @@ mod tests {
             decide(&settings, failure(Side::Vendor, Class::MissingObject), known, 0.0),
             Finish::Retry { uses_attempt: false, .. }
         ));
+    }
+
+    #[test]
+    fn a_delivery_that_takes_the_process_with_it_each_time_is_given_up() {
+        let settings = WorkSettings { attempts_max: 3, ..WorkSettings::default() };
+        assert!(give_up(&settings, 1, 2).is_none());
+        assert!(give_up(&settings, 4, 0).is_none(), "attempts alone are decided on when they have failed");
+        let Some(Finish::Quarantine { error, .. }) = give_up(&settings, 1, 3) else {
+            panic!("the budget is used up");
+        };
+        assert!(error.contains("lost its lease 3 times"), "{error}");
+        assert!(give_up(&settings, 3, 1).is_some());
     }
 
     #[test]
