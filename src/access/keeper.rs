@@ -17,7 +17,7 @@
 //! - after a failure: a growing wait, whoever asks; the last good tokens stay in force meanwhile.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -81,8 +81,8 @@ pub(super) trait Origin: Send + Sync {
     /// Asks for tokens, once.
     async fn fetch(&self, why: Why) -> Result<Answer, AccessError>;
 
-    /// Walks the chain to the tokens, reporting each step.
-    async fn probe(&self) -> Vec<Step>;
+    /// Walks the chain to the tokens, reporting each step; with the answer, where one was had.
+    async fn probe(&self) -> (Vec<Step>, Option<Answer>);
 }
 
 /// When tokens are asked for.
@@ -106,6 +106,8 @@ pub(super) struct Keeper {
     demand: watch::Sender<u64>,
     tokens: watch::Receiver<Option<Arc<TokenSet>>>,
     outcome: watch::Receiver<Outcome>,
+    /// What a probe was answered: the first tokens, should they be asked for.
+    probed: Arc<Mutex<Option<Answer>>>,
     _stop_with_us: DropGuard,
 }
 
@@ -133,7 +135,9 @@ impl Keeper {
         let demand = watch::Sender::new(0);
         let tokens = watch::Sender::new(None);
         let outcome = watch::Sender::new(Outcome::default());
+        let probed = Arc::<Mutex<Option<Answer>>>::default();
         let keeper = Self {
+            probed: Arc::clone(&probed),
             origin: Arc::clone(&origin),
             demand: demand.clone(),
             tokens: tokens.subscribe(),
@@ -143,6 +147,7 @@ impl Keeper {
         let part = context.health.claim(PART);
         seconds_left(context, &part, tokens.subscribe());
         let task = Task {
+            probed,
             origin,
             timing,
             context: context.clone(),
@@ -177,7 +182,10 @@ impl Keeper {
     }
 
     pub async fn probe(&self) -> Vec<Step> {
-        self.origin.probe().await
+        let (steps, answer) = self.origin.probe().await;
+        // Whoever asks for the first tokens next gets these: the origin is not to be asked twice within minutes.
+        *self.probed.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+        steps
     }
 
     /// The tokens in force once they are of `wanted` or later; an error as soon as an attempt fails.
@@ -216,6 +224,7 @@ impl Keeper {
 }
 
 struct Task {
+    probed: Arc<Mutex<Option<Answer>>>,
     origin: Arc<dyn Origin>,
     timing: Timing,
     context: Context,
@@ -314,6 +323,10 @@ impl Task {
     }
 
     async fn attempt(&mut self, why: Why) {
+        let probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(answer), Why::First) = (probed, why) {
+            return self.succeeded(answer, why);
+        }
         let answered = match tokio::time::timeout(ATTEMPT_MAX, self.origin.fetch(why)).await {
             Ok(answered) => answered,
             Err(_) => Err(AccessError::new(

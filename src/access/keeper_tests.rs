@@ -1,5 +1,4 @@
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -56,8 +55,8 @@ impl Origin for Fake {
         Ok(Answer { service_bus, blobs: Vec::new() })
     }
 
-    async fn probe(&self) -> Vec<Step> {
-        Vec::new()
+    async fn probe(&self) -> (Vec<Step>, Option<Answer>) {
+        (Vec::new(), self.fetch(Why::First).await.ok())
     }
 }
 
@@ -274,4 +273,14 @@ async fn the_seconds_left_are_read_as_they_are_now() {
     tokio::time::sleep(10 * MINUTE).await;
     let text = bench.context.metrics.encode().unwrap();
     assert!(text.contains("longshore_token_seconds_left{source=\"tokens\"} 3000\n"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_tokens_after_a_probe_are_those_that_it_was_answered() {
+    let bench = Bench::new(Some(60 * MINUTE));
+    bench.keeper.probe().await;
+    let tokens = bench.keeper.current().await.unwrap();
+    assert_eq!((tokens.generation, bench.fake.calls.load(Ordering::SeqCst)), (1, 1));
+    bench.keeper.refused(1).await.unwrap();
+    assert_eq!(bench.fake.calls.load(Ordering::SeqCst), 2, "a refused one is not handed out again");
 }

@@ -52,19 +52,19 @@ impl Walk {
 }
 
 /// Walks `chain` from certificate to tokens.
-pub(super) async fn walk(chain: &Chain) -> Vec<Step> {
+pub(super) async fn walk(chain: &Chain) -> (Vec<Step>, Option<Answer>) {
     let mut walk = Walk { steps: Vec::with_capacity(STEPS.len()), began: Instant::now() };
     let clock = &chain.context.clock;
     let found = match chain.certificates().await {
         Ok(found) => found,
-        Err(error) => return walk.fail(&error, None),
+        Err(error) => return (walk.fail(&error, None), None),
     };
     walk.add(certificates(&found, chain, clock.now()));
 
     // A cached token would prove nothing.
     let obtained = match chain.entra.token(Ok(&found.usable), true).await {
         Ok(obtained) => obtained,
-        Err(error) => return walk.fail(&error, chain.entra.take_skew()),
+        Err(error) => return (walk.fail(&error, chain.entra.take_skew()), None),
     };
     let with = obtained.certificate.as_deref().unwrap_or("a certificate");
     let seen = format!("{} accepted {with}; valid until {}", chain.entra.endpoint(), obtained.token.expires);
@@ -74,11 +74,11 @@ pub(super) async fn walk(chain: &Chain) -> Vec<Step> {
     let skew = skew.or(chain.entra.take_skew());
     let answer = match reply {
         Ok(Reply::Tokens(answer)) => answer,
-        Ok(Reply::TokenRefused(error)) | Err(error) => return walk.fail(&error, skew),
+        Ok(Reply::TokenRefused(error)) | Err(error) => return (walk.fail(&error, skew), None),
     };
     walk.add(Finding::Good { seen: endpoints(&answer) });
     walk.add(validity(&answer, clock.now()));
-    walk.end(skew)
+    (walk.end(skew), Some(answer))
 }
 
 fn certificates(found: &Found, chain: &Chain, now: UnixMs) -> Finding {

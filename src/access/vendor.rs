@@ -169,7 +169,7 @@ impl Origin for Chain {
         self.exchange(&obtained.token, found.as_ref().map_err(Clone::clone)).await
     }
 
-    async fn probe(&self) -> Vec<Step> {
+    async fn probe(&self) -> (Vec<Step>, Option<Answer>) {
         probe::walk(self).await
     }
 }
