@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
-use super::health::Condition;
+use super::health::{Condition, Part};
 
 /// Where health and metrics are served.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +72,7 @@ async fn ready(State((context, _)): Shared) -> Response {
 
 async fn health(State((context, _)): Shared) -> Response {
     let parts = context.health.parts();
+    let told: Vec<_> = parts.iter().map(tell).collect();
     let is_degraded = parts.iter().any(|part| matches!(part.condition, Condition::Degraded { .. }));
     let state = if is_degraded {
         "degraded"
@@ -81,7 +82,17 @@ async fn health(State((context, _)): Shared) -> Response {
         "starting"
     };
     let status = if is_degraded { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (status, Json(json!({ "state": state, "parts": parts }))).into_response()
+    (status, Json(json!({ "state": state, "parts": told }))).into_response()
+}
+
+/// A part, with its moment as people and other programs read it.
+fn tell(part: &Part) -> serde_json::Value {
+    let (condition, said) = match &part.condition {
+        Condition::Good { note } => ("good", note.as_str()),
+        Condition::Starting => ("starting", ""),
+        Condition::Degraded { reason } => ("degraded", reason.as_str()),
+    };
+    json!({ "name": part.name, "condition": condition, "said": said, "since": part.since.to_string() })
 }
 
 async fn metrics(State((context, before_metrics)): Shared) -> Response {
@@ -90,5 +101,21 @@ async fn metrics(State((context, before_metrics)): Shared) -> Response {
         Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
             .into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::UnixMs;
+
+    #[test]
+    fn a_part_is_told_with_its_reason_and_a_moment_that_can_be_read() {
+        let condition = Condition::Degraded { reason: "refused".to_owned() };
+        let part = Part { name: "feed eg".to_owned(), condition, since: UnixMs(0) };
+        let told = json!({
+            "name": "feed eg", "condition": "degraded", "said": "refused", "since": "1970-01-01T00:00:00.000Z",
+        });
+        assert_eq!(tell(&part), told);
     }
 }
