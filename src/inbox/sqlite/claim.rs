@@ -48,8 +48,8 @@ pub(super) const UNFINISHED: &str = "SELECT EXISTS (SELECT 1 FROM deliveries WHE
 
 /// A delivery that could be given out.
 struct Candidate {
-    /// `(published, sequence, notice)`: smaller goes first.
-    order: (i64, i64, i64),
+    /// `(published, sequence, notice, lane)`: smaller goes first; of one notice's deliveries, the lane made first.
+    order: (i64, i64, i64, i64),
     delivery: i64,
 }
 
@@ -144,8 +144,8 @@ fn heads(connection: &Connection, sql: &str, is_allowed: impl Fn(&Head) -> bool)
     }
 }
 
-fn order(row: &Row<'_>) -> Result<(i64, i64, i64), rusqlite::Error> {
-    Ok((row.get(1)?, row.get(2)?, row.get(3)?))
+fn order(row: &Row<'_>) -> Result<(i64, i64, i64, i64), rusqlite::Error> {
+    Ok((row.get(1)?, row.get(2)?, row.get(3)?, row.get(0)?))
 }
 
 /// Makes the delivery the worker's, from whoever held it before.
