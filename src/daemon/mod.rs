@@ -4,7 +4,7 @@
 //!
 //! 1. Nothing is heard before the inbox is open, and the inbox is the last to be let go.
 //! 2. Ready is said once every part has been started; a feed that cannot connect yet does not keep the others waiting.
-//! 3. A stop (TERM or INT) first ends hearing, then lets deliveries drain, then ends the keeper. A second one ends the
+//! 3. A stop (TERM or INT) ends hearing, lets deliveries drain, and then ends the keeper. A second one ends the
 //!    process at once. Nothing is lost either way: what was not settled comes again, what was not finished is claimed again.
 //!
 //! ```text
