@@ -40,3 +40,4 @@ pub mod pointer;
 pub mod probe;
 pub mod record;
 pub mod secret;
+mod write_ahead;

@@ -68,7 +68,7 @@ pub(super) fn prepare(path: &Path) -> Result<Connection, InboxError> {
         check_owner(&connection, path)?;
         // Must stand before the first table: lets pruning give pages back to the file system.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-        let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+        let mode = crate::write_ahead::switch_to_wal(&connection, BUSY_TIMEOUT)?;
         if !mode.eq_ignore_ascii_case("wal") {
             return Err(Fault::Strange("it cannot use a write-ahead log: keep it on a local disk".to_owned()));
         }

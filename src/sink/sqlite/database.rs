@@ -208,7 +208,7 @@ fn connect(path: &Path) -> Result<(Connection, FileId), DatabaseError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_WAIT)?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    crate::write_ahead::switch_to_wal(&connection, BUSY_WAIT)?;
     // In WAL mode the default would lose the last commits with the power, after the inbox has them as done.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.execute_batch(PROGRESS_SCHEMA)?;
