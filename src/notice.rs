@@ -57,6 +57,11 @@ name_type! {
     SinkName
 }
 
+name_type! {
+    /// The name of a configured entity: what records are about, such as `item`.
+    EntityName
+}
+
 /// A notice's number in the inbox; users type it (`longshore show 42`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

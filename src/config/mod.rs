@@ -19,8 +19,10 @@ use std::sync::Arc;
 use toml::de::DeTable;
 
 use crate::access::{IdentitySettings, StaticSettings, TenantServiceSettings};
+use crate::blob_type::BlobTypeFilter;
 use crate::feed::service_bus::ServiceBusSettings;
 use crate::inbox::InboxSettings;
+use crate::notice::FeedName;
 use crate::ops::OpsSettings;
 use crate::payload::{FetchSettings, PayloadLimits};
 use crate::route::{Match, RouteSettings};
@@ -88,17 +90,41 @@ pub struct Changed {
     pub default: String,
 }
 
-/// A feed, and how it gets access.
+/// A feed.
 #[derive(Clone, Debug)]
 pub struct FeedConfig {
-    /// The feed.
-    pub service_bus: ServiceBusSettings,
+    /// Its name.
+    pub name: FeedName,
+    /// Which blob types it hears.
+    pub filter: BlobTypeFilter,
     /// Globs of the blob types that it wants, as they were written.
     pub include: Vec<String>,
     /// Globs of the blob types that it does not want, as they were written.
     pub exclude: Vec<String>,
-    /// Where its tokens come from.
-    pub access: AccessConfig,
+    /// Its source, and what goes with that.
+    pub kind: FeedKind,
+}
+
+/// The source of a feed, by the `type` in the file.
+#[derive(Clone, Debug)]
+pub enum FeedKind {
+    /// A Service Bus subscription that announces blobs.
+    ServiceBus {
+        /// The subscription.
+        settings: ServiceBusSettings,
+        /// Where its tokens come from.
+        access: AccessConfig,
+    },
+}
+
+impl FeedConfig {
+    /// Where the feed's tokens come from; `None` for a source that takes none of the vendor's.
+    #[must_use]
+    pub fn access(&self) -> Option<&AccessConfig> {
+        match &self.kind {
+            FeedKind::ServiceBus { access, .. } => Some(access),
+        }
+    }
 }
 
 /// Where tokens come from. Feeds with equal access share one token source.

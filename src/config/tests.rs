@@ -201,12 +201,16 @@ fn a_credential_is_found_in_systemds_folder() {
     };
     for path in ["credential:eg.pem", "$CREDENTIALS_DIRECTORY/eg.pem"] {
         let config = Config::parse(Path::new("longshore.toml"), &text(path), &surroundings).expect("a configuration");
-        let AccessConfig::TenantService { identity, .. } = &config.feeds[0].access else { panic!("a token service") };
+        let AccessConfig::TenantService { identity, .. } = config.feeds[0].access().expect("tokens") else {
+            panic!("a token service")
+        };
         assert_eq!(identity.certificates, folder.path().join("eg.pem"));
     }
     assert!(Config::parse(Path::new("longshore.toml"), &text("credential:../x"), &surroundings).is_err());
     let config = parse(&text("credential:eg.pem")).expect("a configuration");
-    let AccessConfig::TenantService { identity, .. } = &config.feeds[0].access else { panic!("a token service") };
+    let AccessConfig::TenantService { identity, .. } = config.feeds[0].access().expect("tokens") else {
+        panic!("a token service")
+    };
     assert_eq!(identity.certificates, Path::new("/run/credentials/longshore.service/eg.pem"));
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{AccessError, StaticTokens, TokenSource, VendorTokens};
-use crate::config::{AccessConfig, Config};
+use crate::config::{AccessConfig, Config, FeedKind};
 use crate::feed::Feed;
 use crate::feed::service_bus::ServiceBusFeed;
 use crate::inbox::{InboxError, Ledger, SharedInbox, SqliteInbox};
@@ -93,7 +93,7 @@ pub fn sinks(config: &Config, context: &Context) -> Result<HashMap<SinkName, Arc
     crate::sink::build(config.sinks.clone(), &SinkContext { clock: Arc::clone(&context.clock) })
 }
 
-/// The token source of each feed; feeds with equal access share one.
+/// The token source of each feed that takes the vendor's tokens; feeds with equal access share one.
 ///
 /// # Errors
 /// When the settings cannot work, such as for a CA file that cannot be read.
@@ -105,16 +105,17 @@ pub fn token_sources(
     let mut made: Vec<(&AccessConfig, Arc<dyn TokenSource>)> = Vec::new();
     let mut of_feeds = HashMap::new();
     for feed in &config.feeds {
-        let shared = made.iter().find(|(access, _)| **access == feed.access).map(|(_, tokens)| Arc::clone(tokens));
+        let Some(access) = feed.access() else { continue };
+        let shared = made.iter().find(|(other, _)| *other == access).map(|(_, tokens)| Arc::clone(tokens));
         let tokens = match shared {
             Some(tokens) => tokens,
             None => {
-                let tokens = token_source(&feed.access, context, stop)?;
-                made.push((&feed.access, Arc::clone(&tokens)));
+                let tokens = token_source(access, context, stop)?;
+                made.push((access, Arc::clone(&tokens)));
                 tokens
             }
         };
-        of_feeds.insert(feed.service_bus.name.clone(), tokens);
+        of_feeds.insert(feed.name.clone(), tokens);
     }
     Ok(of_feeds)
 }
@@ -142,29 +143,32 @@ pub fn feeds(
     config
         .feeds
         .iter()
-        .filter_map(|feed| {
-            let tokens = Arc::clone(tokens.get(&feed.service_bus.name)?);
-            Some(Box::new(ServiceBusFeed::new(feed.service_bus.clone(), tokens, context.clone())) as Box<dyn Feed>)
+        .filter_map(|feed| -> Option<Box<dyn Feed>> {
+            Some(match &feed.kind {
+                FeedKind::ServiceBus { settings, .. } => {
+                    let tokens = Arc::clone(tokens.get(&feed.name)?);
+                    Box::new(ServiceBusFeed::new(settings.clone(), tokens, context.clone()))
+                }
+            })
         })
         .collect()
 }
 
-/// One opener for each feed, since each feed's payloads are fetched with its own tokens.
+/// One opener for each feed: each kind keeps its payloads elsewhere, under its own tokens.
 fn openers(
     config: &Config,
     context: &Context,
     tokens: &HashMap<FeedName, Arc<dyn TokenSource>>,
 ) -> Result<HashMap<FeedName, Arc<PayloadOpener>>, NetError> {
-    tokens
-        .iter()
-        .map(|(feed, tokens)| {
-            let opener = PayloadOpener::new(
-                config.fetch.clone(),
-                config.limits.clone(),
-                Some(Arc::clone(tokens)),
-                context.clone(),
-            )?;
-            Ok((feed.clone(), Arc::new(opener)))
-        })
-        .collect()
+    let mut openers = HashMap::new();
+    for feed in &config.feeds {
+        let (fetch, limits, context) = (config.fetch.clone(), config.limits.clone(), context.clone());
+        let opener = match &feed.kind {
+            FeedKind::ServiceBus { .. } => {
+                PayloadOpener::new(fetch, limits, tokens.get(&feed.name).map(Arc::clone), context)?
+            }
+        };
+        openers.insert(feed.name.clone(), Arc::new(opener));
+    }
+    Ok(openers)
 }

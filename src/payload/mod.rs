@@ -27,6 +27,7 @@ mod stream;
 
 pub use decode::encoding::Encoding;
 pub use error::PayloadError;
+pub use fetch::{Content, ContentStore};
 pub use form::Form;
 pub use opener::{ByteStream, PayloadOpener, RecordStream};
 pub use stream::{PayloadStream, Summary};

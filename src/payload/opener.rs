@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::buffers::Buffers;
 use super::decode::text::Text;
-use super::fetch::Fetcher;
+use super::fetch::{ContentStore, Fetcher};
 use super::split::{self, Plan, Stop};
 use super::stream::{Job, PayloadStream};
 use super::{FetchSettings, Form, PayloadError, PayloadLimits};
@@ -54,7 +54,24 @@ impl PayloadOpener {
         tokens: Option<Arc<dyn TokenSource>>,
         context: Context,
     ) -> Result<Self, NetError> {
-        Ok(Self { fetcher: Fetcher::new(settings, tokens)?, limits, context })
+        Ok(Self { fetcher: Fetcher::of_blobs(settings, tokens)?, limits, context })
+    }
+
+    /// An opener for payloads that lie in `store`.
+    #[must_use]
+    pub fn of_store(
+        settings: FetchSettings,
+        limits: PayloadLimits,
+        store: Arc<dyn ContentStore>,
+        context: Context,
+    ) -> Self {
+        Self { fetcher: Fetcher::of_store(settings, store), limits, context }
+    }
+
+    /// An opener for notices that all carry their body.
+    #[must_use]
+    pub fn of_bodies(settings: FetchSettings, limits: PayloadLimits, context: Context) -> Self {
+        Self { fetcher: Fetcher::of_bodies(settings), limits, context }
     }
 
     /// Bounds of what a payload may be.

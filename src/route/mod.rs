@@ -8,7 +8,9 @@
 //! record ──Route::filter──> delivered | filtered
 //! ```
 
-use crate::notice::{FeedName, RouteName, SinkName};
+use std::time::Duration;
+
+use crate::notice::{EntityName, FeedName, RouteName, SinkName};
 
 mod filter;
 mod router;
@@ -33,6 +35,90 @@ pub struct RouteSettings {
     pub only: Vec<Condition>,
     /// The inner form of its payloads.
     pub format: FormatHints,
+    /// What must exist at the sink before a record of this route is delivered there.
+    pub parents: Vec<ParentSettings>,
+    /// What becomes of a record whose parent does not.
+    pub parking: ParkingSettings,
+}
+
+/// What records are about, and how its key is read from them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EntitySettings {
+    /// Its name in the configuration, such as `item`.
+    pub name: EntityName,
+    /// Globs of the blob types whose records carry it, compared without regard to case.
+    pub blob_types: Vec<String>,
+    /// Its keys, each an alternative: a record may carry any of them, and any one finds the entity.
+    pub keys: Vec<KeySettings>,
+    /// A record that meets this takes the entity away.
+    pub deleted: Option<Condition>,
+}
+
+/// One key of an entity, or of a reference to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySettings {
+    /// What it is called, such as `sku`: an entity and a reference to it meet under the same name only.
+    pub name: String,
+    /// JSON pointers whose values together are the key. A record that lacks one of them does not carry this key.
+    pub pointers: Vec<String>,
+}
+
+/// A reference of a route's records to an entity that must exist before them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentSettings {
+    /// The entity.
+    pub entity: EntityName,
+    /// Where the record names it. A record that carries none of the keys has no such parent.
+    pub keys: Vec<KeySettings>,
+}
+
+/// What becomes of records whose parent is not known to the sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkingSettings {
+    /// What is done at first.
+    pub missing_parent: MissingParent,
+    /// How long a record is parked at most.
+    pub park_for: Duration,
+    /// What is done with one whose time is up.
+    pub at_deadline: AtDeadline,
+    /// Whether a newer record about the same entity takes the place of a parked one.
+    pub latest_only: bool,
+}
+
+impl Default for ParkingSettings {
+    fn default() -> Self {
+        Self {
+            missing_parent: MissingParent::Park,
+            // Longer than a vendor's weekend outage, and than a parent that waits for its own parents.
+            park_for: Duration::from_secs(7 * 24 * 3_600),
+            at_deadline: AtDeadline::Quarantine,
+            latest_only: false,
+        }
+    }
+}
+
+/// What is done with a record whose parent is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MissingParent {
+    /// It waits for its parent.
+    #[default]
+    Park,
+    /// It is delivered all the same.
+    Deliver,
+    /// It is set aside.
+    Quarantine,
+}
+
+/// What is done with a parked record whose time is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AtDeadline {
+    /// It is set aside.
+    #[default]
+    Quarantine,
+    /// It is delivered without its parent.
+    Deliver,
 }
 
 /// The inner form of a route's payloads, beyond their `contentType`.

@@ -158,6 +158,8 @@ mod tests {
             sinks: sinks.iter().map(SinkName::new).collect(),
             only: Vec::new(),
             format: crate::route::FormatHints::default(),
+            parents: Vec::new(),
+            parking: crate::route::ParkingSettings::default(),
         }
     }
 

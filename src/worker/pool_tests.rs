@@ -193,6 +193,8 @@ impl Bench {
             sinks: vec![SinkName::new("out")],
             only: Vec::new(),
             format: FormatHints::default(),
+            parents: Vec::new(),
+            parking: crate::route::ParkingSettings::default(),
         };
         let opener =
             PayloadOpener::new(FetchSettings::default(), PayloadLimits::default(), None, self.context.clone()).unwrap();

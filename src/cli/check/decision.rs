@@ -45,7 +45,6 @@ impl Decision {
             .feeds
             .iter()
             .map(|feed| {
-                let feed = &feed.service_bus;
                 let heard = feed.filter.wants(blob_type);
                 let plan = router.plan(&Notice {
                     id: NoticeId(0),

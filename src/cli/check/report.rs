@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::config::{AccessConfig, Changed, Config, FeedConfig, show_size, show_time};
+use crate::config::{AccessConfig, Changed, Config, FeedConfig, FeedKind, show_size, show_time};
 use crate::feed::service_bus::Transport;
 use crate::inbox::Ordering;
 use crate::route::{Condition, Match, RouteSettings};
@@ -28,8 +28,7 @@ pub struct Report {
 struct Feed {
     name: String,
     r#type: &'static str,
-    transport: &'static str,
-    access: String,
+    source: String,
     include: Vec<String>,
     exclude: Vec<String>,
 }
@@ -148,29 +147,30 @@ fn globs(include: &[String], exclude: &[String]) -> String {
 
 impl Feed {
     fn of(feed: &FeedConfig) -> Self {
-        Self {
-            name: feed.service_bus.name.to_string(),
-            r#type: "service-bus",
-            transport: match feed.service_bus.transport {
-                Transport::Amqp => "amqp",
-                Transport::WebSocket => "websocket",
-            },
-            access: match &feed.access {
-                AccessConfig::TenantService { service, .. } => {
-                    format!("tokens from {} as {:?}", service.url, service.integration_name)
-                }
-                AccessConfig::Files(files) => format!("tokens from {}", files.connection_string_file.display()),
-            },
-            include: feed.include.clone(),
-            exclude: feed.exclude.clone(),
-        }
+        let (r#type, source) = match &feed.kind {
+            FeedKind::ServiceBus { settings, access } => {
+                let transport = match settings.transport {
+                    Transport::Amqp => "amqp",
+                    Transport::WebSocket => "websocket",
+                };
+                ("service-bus", format!("over {transport}, {}", tokens_of(access)))
+            }
+        };
+        let (include, exclude) = (feed.include.clone(), feed.exclude.clone());
+        Self { name: feed.name.to_string(), r#type, source, include, exclude }
     }
 
     fn lines(&self) -> Vec<String> {
-        vec![
-            format!("{} over {}, {}", self.r#type, self.transport, self.access),
-            format!("hears {}", globs(&self.include, &self.exclude)),
-        ]
+        vec![format!("{} {}", self.r#type, self.source), format!("hears {}", globs(&self.include, &self.exclude))]
+    }
+}
+
+fn tokens_of(access: &AccessConfig) -> String {
+    match access {
+        AccessConfig::TenantService { service, .. } => {
+            format!("tokens from {} as {:?}", service.url, service.integration_name)
+        }
+        AccessConfig::Files(files) => format!("tokens from {}", files.connection_string_file.display()),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::access::{IdentitySettings, StaticSettings, TenantServiceSettings};
 use crate::config::problem::Problem;
 use crate::config::value::{OneOf, Time, Whole};
 use crate::config::written::{self, Document, Feed, ServiceBusFeed};
-use crate::config::{AccessConfig, FeedConfig};
+use crate::config::{AccessConfig, FeedConfig, FeedKind};
 use crate::feed::filter::BlobTypeFilter;
 use crate::feed::service_bus::{ServiceBusSettings, Transport};
 use crate::notice::FeedName;
@@ -113,9 +113,10 @@ impl Rules<'_, '_> {
             let problem = Problem::new(span, "the globs of this [[feed]] cannot be used together", error.to_string());
             self.problems.add(problem);
         }
-        let service_bus = ServiceBusSettings {
+        let filter = filter.ok()?;
+        let settings = ServiceBusSettings {
             name: FeedName::new(name.map_or("", |name| name.get_ref().0.as_str())),
-            filter: filter.ok()?,
+            filter: filter.clone(),
             transport: self.or(&key("transport"), &feed.transport, OneOf(Transport::default())).0,
             batch_messages_max: u32::try_from(batch_messages_max).expect("the reader holds it below 5000"),
             batch_wait: self.or(&key("batch_wait"), &feed.batch_wait, Time(BATCH_WAIT)).0,
@@ -125,7 +126,8 @@ impl Rules<'_, '_> {
             ca_file,
         };
         self.name_changes(changes, "feed", &name?.get_ref().0);
-        Some(FeedConfig { service_bus, include, exclude, access: access? })
+        let name = settings.name.clone();
+        Some(FeedConfig { name, filter, include, exclude, kind: FeedKind::ServiceBus { settings, access: access? } })
     }
 
     fn feed_access(
@@ -252,7 +254,11 @@ impl Rules<'_, '_> {
     /// Two feeds on one subscription each hear a part of it.
     fn warn_of_competition(&mut self, feeds: &[(FeedConfig, Range<usize>)]) {
         for (at, (feed, span)) in feeds.iter().enumerate() {
-            let Some((_, first)) = feeds[..at].iter().find(|(other, _)| other.access == feed.access) else { continue };
+            let Some((_, first)) =
+                feeds[..at].iter().find(|(other, _)| feed.access().is_some() && other.access() == feed.access())
+            else {
+                continue;
+            };
             self.problems.add(
                 Problem::new(
                     span.clone(),

@@ -10,7 +10,7 @@ use crate::config::problem::Problem;
 use crate::config::reader::Written;
 use crate::config::written::{Document, Feed, Only, Route, Sink};
 use crate::notice::{FeedName, RouteName, SinkName};
-use crate::route::{Condition, FormatHints, Match, RouteSettings};
+use crate::route::{Condition, FormatHints, Match, ParkingSettings, RouteSettings};
 
 impl Rules<'_, '_> {
     pub(super) fn routes(&mut self, document: &Document) -> Vec<RouteSettings> {
@@ -77,6 +77,8 @@ impl Rules<'_, '_> {
                 xml_record_element: route.xml_record_element.value().cloned(),
                 csv_separator: self.separator(&route.csv_separator),
             },
+            parents: Vec::new(),
+            parking: ParkingSettings::default(),
         };
         name.map(|_| settings)
     }

@@ -9,29 +9,24 @@ use tokio::sync::mpsc;
 use url::Url;
 
 use super::validators::{self, Version};
-use super::{Fetcher, Piece, send_pieces};
+use super::{Ended, PAUSE_MAX, Piece, pause, send_pieces};
+use crate::access::TokenSource;
 use crate::error::chain;
-use crate::payload::PayloadError;
+use crate::notice::Notice;
+use crate::payload::{PayloadError, object_of};
 use crate::secret::redact;
-
-/// The first wait before a broken body is asked for again; it doubles up to [`PAUSE_MAX`]. Shorter hammers a store that
-/// is restarting, longer idles a worker after a mere reset.
-const PAUSE_FIRST: Duration = Duration::from_millis(100);
-
-/// The longest such wait; also the longest `Retry-After` that is waited out in the middle of a body.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// How many fresh tokens in a row may be refused. The first refusal is a rotated token; a second may be a token set
 /// that was fetched while the vendor rotated; a third is about the blob.
 const REFUSALS_MAX: u32 = 2;
 
-/// How a fetch ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// The whole content was sent.
-    Complete,
-    /// The reader has gone.
-    Abandoned,
+/// The blob stores of a feed, and the way to them.
+pub(super) struct Blobs<'a> {
+    pub client: &'a reqwest::Client,
+    /// None: addresses are fetched as they are.
+    pub tokens: Option<&'a dyn TokenSource>,
+    /// How often one fetch resumes a broken body.
+    pub resumes_max: u32,
 }
 
 /// What became of one request.
@@ -67,14 +62,16 @@ impl Position<'_> {
     }
 }
 
-/// Fetches `uri` and sends its bytes.
+/// Fetches what the notice's `uri` names and sends its bytes.
 pub(super) async fn fetch(
-    fetcher: &Fetcher,
-    uri: Option<&str>,
-    object: &str,
+    blobs: &Blobs<'_>,
+    notice: &Notice,
     sender: &mpsc::Sender<Result<Piece, PayloadError>>,
 ) -> Result<Ended, PayloadError> {
+    let object = object_of(notice);
+    let object = object.as_str();
     let forbidden = |reason: String| PayloadError::Forbidden { object: object.to_owned(), reason: redact(&reason) };
+    let uri = notice.metadata.uri.as_deref();
     let uri = uri.ok_or_else(|| forbidden("the notice has neither a uri nor a body".to_owned()))?;
     let uri = Url::parse(uri).map_err(|e| forbidden(format!("its uri is not an address: {e}")))?;
     if !crate::net::is_allowed(&uri) {
@@ -88,7 +85,7 @@ pub(super) async fn fetch(
     let mut refusals = 0;
     loop {
         let offset_before = position.offset;
-        let outcome = request(fetcher, &uri, &mut position, sender).await?;
+        let outcome = request(blobs, &uri, &mut position, sender).await?;
         if position.offset > offset_before {
             refusals = 0;
         }
@@ -96,7 +93,7 @@ pub(super) async fn fetch(
             Outcome::Ended(ended) => return Ok(ended),
             Outcome::Refused { status, generation } => {
                 let refused = PayloadError::Refused { object: object.to_owned(), status };
-                let (Some(tokens), Some(generation)) = (&fetcher.tokens, generation) else {
+                let (Some(tokens), Some(generation)) = (blobs.tokens, generation) else {
                     return Err(refused);
                 };
                 refusals += 1;
@@ -111,7 +108,7 @@ pub(super) async fn fetch(
             }
             Outcome::Broken { reason, wait } => {
                 resumes += 1;
-                if resumes > fetcher.settings.resumes_max {
+                if resumes > blobs.resumes_max {
                     return Err(position.broken(format!("{reason}, after {} resumes", resumes - 1)));
                 }
                 if position.offset > 0 && position.version.as_ref().is_none_or(|version| version.etag.is_none()) {
@@ -128,21 +125,15 @@ pub(super) async fn fetch(
     }
 }
 
-/// The wait before resume number `resumes`: doubled each time, with jitter so that workers do not come back together.
-fn pause(resumes: u32) -> Duration {
-    let doubled = PAUSE_FIRST.saturating_mul(1 << resumes.saturating_sub(1).min(10)).min(PAUSE_MAX);
-    doubled.mul_f64(0.5 + fastrand::f64() / 2.0)
-}
-
 /// One request from the position onwards.
 async fn request(
-    fetcher: &Fetcher,
+    blobs: &Blobs<'_>,
     uri: &Url,
     position: &mut Position<'_>,
     sender: &mpsc::Sender<Result<Piece, PayloadError>>,
 ) -> Result<Outcome, PayloadError> {
-    let (url, generation) = authorized(fetcher, uri, position.object).await?;
-    let mut request = fetcher.client.get(url);
+    let (url, generation) = authorized(blobs, uri, position.object).await?;
+    let mut request = blobs.client.get(url);
     if position.offset > 0 {
         request = request.header(RANGE, format!("bytes={}-", position.offset));
         if let Some(etag) = position.version.as_ref().and_then(|version| version.etag.as_deref()) {
@@ -194,8 +185,8 @@ async fn request(
 }
 
 /// The address with the token in force, and the token's generation; the address as it is where there are no tokens.
-async fn authorized(fetcher: &Fetcher, uri: &Url, object: &str) -> Result<(Url, Option<u64>), PayloadError> {
-    let Some(tokens) = &fetcher.tokens else {
+async fn authorized(blobs: &Blobs<'_>, uri: &Url, object: &str) -> Result<(Url, Option<u64>), PayloadError> {
+    let Some(tokens) = blobs.tokens else {
         return Ok((uri.clone(), None));
     };
     let set = tokens.current().await.map_err(|source| PayloadError::Access { object: object.to_owned(), source })?;

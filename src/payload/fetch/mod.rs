@@ -20,9 +20,11 @@
 //! ```
 
 mod http;
+mod store;
 mod validators;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -32,6 +34,8 @@ use super::{FetchSettings, PayloadError};
 use crate::access::TokenSource;
 use crate::net::{HttpLimits, NetError};
 use crate::notice::Notice;
+
+pub use store::{Content, ContentStore};
 
 /// Pieces that wait between the network and the decoder. Fewer starve the decoder whenever the network's task is not
 /// scheduled at once; more only hold memory.
@@ -59,35 +63,62 @@ pub(super) struct Fetching {
     pub task: AbortOnDropHandle<()>,
 }
 
+/// How a fetch ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The whole content was sent.
+    Complete,
+    /// The reader has gone.
+    Abandoned,
+}
+
+/// Where the content of notices without a body lies.
+#[derive(Clone)]
+enum Source {
+    /// Behind the HTTP of a blob store, under its tokens.
+    Blobs { client: reqwest::Client, tokens: Option<Arc<dyn TokenSource>> },
+    /// In a store of the feed's own kind.
+    Store(Arc<dyn ContentStore>),
+    /// Nowhere: every notice of the feed carries its body.
+    Bodies,
+}
+
 /// Fetches payloads.
 #[derive(Clone)]
 pub(super) struct Fetcher {
-    client: reqwest::Client,
+    source: Source,
     settings: FetchSettings,
-    tokens: Option<Arc<dyn TokenSource>>,
 }
 
 impl Fetcher {
-    pub fn new(settings: FetchSettings, tokens: Option<Arc<dyn TokenSource>>) -> Result<Self, NetError> {
+    /// Fetches from blob stores over HTTP; without `tokens`, addresses are fetched as they are.
+    pub fn of_blobs(settings: FetchSettings, tokens: Option<Arc<dyn TokenSource>>) -> Result<Self, NetError> {
         let limits = HttpLimits { connect: settings.connect_timeout, idle: settings.idle_timeout, total: None };
         let client = crate::net::http_client(settings.ca_file.as_deref(), limits)?;
-        Ok(Self { client, settings, tokens })
+        Ok(Self { source: Source::Blobs { client, tokens }, settings })
+    }
+
+    /// Fetches from `store`.
+    pub fn of_store(settings: FetchSettings, store: Arc<dyn ContentStore>) -> Self {
+        Self { source: Source::Store(store), settings }
+    }
+
+    /// Fetches nothing: only notices that carry their body can be opened.
+    pub fn of_bodies(settings: FetchSettings) -> Self {
+        Self { source: Source::Bodies, settings }
     }
 
     /// Starts to fetch the notice's content. Must be called within a tokio runtime.
     pub fn start(&self, notice: &Notice) -> Fetching {
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
-        let task = match (&notice.body, &notice.metadata.uri) {
-            (Some(body), _) => tokio::spawn(send_body(body.clone(), sender)),
-            (None, uri) => {
-                let fetcher = self.clone();
-                let uri = uri.clone();
-                let object = super::object_of(notice);
+        let task = match &notice.body {
+            Some(body) => tokio::spawn(send_body(body.clone(), sender)),
+            None => {
+                let (fetcher, notice) = (self.clone(), notice.clone());
                 tokio::spawn(async move {
-                    let ended = http::fetch(&fetcher, uri.as_deref(), &object, &sender).await;
-                    match ended {
-                        Ok(http::Ended::Complete) => drop(sender.send(Ok(Piece::End)).await),
-                        Ok(http::Ended::Abandoned) => {}
+                    match fetcher.fetch(&notice, &sender).await {
+                        Ok(Ended::Complete) => drop(sender.send(Ok(Piece::End)).await),
+                        Ok(Ended::Abandoned) => {}
                         Err(error) => drop(sender.send(Err(error)).await),
                     }
                 })
@@ -95,6 +126,41 @@ impl Fetcher {
         };
         Fetching { pieces, task: AbortOnDropHandle::new(task) }
     }
+
+    async fn fetch(
+        &self,
+        notice: &Notice,
+        sender: &mpsc::Sender<Result<Piece, PayloadError>>,
+    ) -> Result<Ended, PayloadError> {
+        match &self.source {
+            Source::Blobs { client, tokens } => {
+                let blobs = http::Blobs { client, tokens: tokens.as_deref(), resumes_max: self.settings.resumes_max };
+                http::fetch(&blobs, notice, sender).await
+            }
+            Source::Store(store) => {
+                let patience =
+                    store::Patience { idle: self.settings.idle_timeout, resumes_max: self.settings.resumes_max };
+                store::fetch(store.as_ref(), notice, patience, sender).await
+            }
+            Source::Bodies => Err(PayloadError::Forbidden {
+                object: super::object_of(notice),
+                reason: "its feed hands over whole events, and this notice carries none".to_owned(),
+            }),
+        }
+    }
+}
+
+/// The first wait before a broken body is asked for again; it doubles up to [`PAUSE_MAX`]. Shorter hammers a store that
+/// is restarting, longer idles a worker after a mere reset.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest such wait; also the longest `Retry-After` that is waited out in the middle of a body.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The wait before resume number `resumes`: doubled each time, with jitter so that workers do not come back together.
+fn pause(resumes: u32) -> Duration {
+    let doubled = PAUSE_FIRST.saturating_mul(1 << resumes.saturating_sub(1).min(10)).min(PAUSE_MAX);
+    doubled.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 async fn send_body(body: Bytes, sender: mpsc::Sender<Result<Piece, PayloadError>>) {
