@@ -62,19 +62,21 @@ fn every_key_stands_in_the_example_and_can_be_read() {
             let kind = table.get("type").and_then(|kind| kind.get_ref().as_str()).unwrap_or_default();
             for (key, value) in table {
                 found.insert(format!("{}.{kind}.{}", section.get_ref(), key.get_ref()));
-                if key.get_ref() == "only" {
-                    let condition = value.get_ref().as_array().expect("a list").first().expect("a condition");
-                    let condition = condition.get_ref().as_table().expect("a table");
-                    found.extend(condition.iter().map(|(key, _)| format!("only..{}", key.get_ref())));
+                if matches!(key.get_ref().as_ref(), "only" | "parents") {
+                    let first = value.get_ref().as_array().expect("a list").first().expect("an element");
+                    let first = first.get_ref().as_table().expect("a table");
+                    found.extend(first.iter().map(|(inner, _)| format!("{}..{}", key.get_ref(), inner.get_ref())));
                 }
             }
         }
     }
-    let sections: [(&str, &str, &[&str]); 17] = [
+    let sections: [(&str, &str, &[&str]); 19] = [
         ("identity", "", written::Identity::KEYS),
         ("tokens", "", written::Tokens::KEYS),
         ("feed", "service-bus", written::ServiceBusFeed::KEYS),
+        ("entity", "", written::Entity::KEYS),
         ("route", "", written::Route::KEYS),
+        ("parents", "", written::Parent::KEYS),
         ("only", "", written::Only::KEYS),
         ("routing", "", written::Routing::KEYS),
         ("sink", "directory", written::DirectorySink::KEYS),

@@ -25,10 +25,11 @@ use crate::inbox::InboxSettings;
 use crate::notice::FeedName;
 use crate::ops::OpsSettings;
 use crate::payload::{FetchSettings, PayloadLimits};
-use crate::route::{Match, RouteSettings};
+use crate::route::{EntitySettings, Match, RouteSettings};
 use crate::sink::SinkSettings;
 use crate::worker::WorkSettings;
 
+mod keys;
 mod log;
 mod meaning;
 mod problem;
@@ -53,6 +54,8 @@ pub struct Config {
     pub path: PathBuf,
     /// The feeds, in the order of the file.
     pub feeds: Vec<FeedConfig>,
+    /// What records are about, in the order of the file.
+    pub entities: Vec<EntitySettings>,
     /// The routes, in the order of the file.
     pub routes: Vec<RouteSettings>,
     /// Whether a notice goes to the first route that takes it, or to all.

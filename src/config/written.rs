@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::LogFormat;
+use super::keys::Keys;
 use super::problem::{Problem, Problems};
 use super::reader::{FromToml, Section, Written, full_key, section, table};
 use super::value::{
@@ -17,7 +18,7 @@ use super::value::{
 };
 use crate::feed::service_bus::Transport;
 use crate::inbox::Ordering;
-use crate::route::Match;
+use crate::route::{AtDeadline, Match, MissingParent};
 use crate::sink::{DirectoryFormat, HttpBody, HttpMethod};
 
 const SECOND: u64 = 1_000;
@@ -31,6 +32,7 @@ section! {
         identity: Identity,
         tokens: Tokens,
         feed: Vec<Spanned<Feed>>,
+        entity: Vec<Spanned<Entity>>,
         route: Vec<Spanned<Route>>,
         routing: Routing,
         sink: Vec<Spanned<Sink>>,
@@ -97,6 +99,16 @@ pub enum Feed {
 }
 
 section! {
+    /// What records are about.
+    Entity {
+        name: Name,
+        blob_types: Vec<Spanned<Glob>>,
+        key: Keys,
+        deleted: Only,
+    }
+}
+
+section! {
     /// Which blob types go where.
     Route {
         name: Name,
@@ -107,6 +119,19 @@ section! {
         only: Vec<Spanned<Only>>,
         xml_record_element: String,
         csv_separator: String,
+        parents: Vec<Spanned<Parent>>,
+        missing_parent: OneOf<MissingParent>,
+        park_for: Time<SECOND, YEAR>,
+        at_deadline: OneOf<AtDeadline>,
+        park_latest_only: bool,
+    }
+}
+
+section! {
+    /// A reference of a route's records to an entity.
+    Parent {
+        entity: String,
+        key: Keys,
     }
 }
 
@@ -355,6 +380,15 @@ impl Word for Transport {
 
 impl Word for Match {
     const WORDS: &'static [(&'static str, Self)] = &[("first", Self::First), ("all", Self::All)];
+}
+
+impl Word for MissingParent {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("park", Self::Park), ("deliver", Self::Deliver), ("quarantine", Self::Quarantine)];
+}
+
+impl Word for AtDeadline {
+    const WORDS: &'static [(&'static str, Self)] = &[("quarantine", Self::Quarantine), ("deliver", Self::Deliver)];
 }
 
 impl Word for Ordering {

@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::config::{AccessConfig, Changed, Config, FeedConfig, FeedKind, show_size, show_time};
 use crate::feed::service_bus::Transport;
 use crate::inbox::Ordering;
-use crate::route::{Condition, Match, RouteSettings};
+use crate::route::{
+    AtDeadline, Condition, EntitySettings, KeySettings, Match, MissingParent, ParkingSettings, RouteSettings,
+};
 use crate::sink::{DirectoryFormat, HttpBody, HttpMethod, SinkKind, SinkSettings};
 
 /// What a configuration means.
@@ -15,6 +17,7 @@ use crate::sink::{DirectoryFormat, HttpBody, HttpMethod, SinkKind, SinkSettings}
 pub struct Report {
     file: String,
     feeds: Vec<Feed>,
+    entities: Vec<Entity>,
     routing: &'static str,
     routes: Vec<Route>,
     sinks: Vec<Sink>,
@@ -34,6 +37,27 @@ struct Feed {
 }
 
 #[derive(Debug, Serialize)]
+struct Entity {
+    name: String,
+    blob_types: Vec<String>,
+    keys: Vec<Key>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Key {
+    name: String,
+    pointers: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Parent {
+    entity: String,
+    keys: Vec<Key>,
+}
+
+#[derive(Debug, Serialize)]
 struct Route {
     name: String,
     blob_types: Vec<String>,
@@ -41,6 +65,10 @@ struct Route {
     feeds: Vec<String>,
     only: Vec<String>,
     sinks: Vec<String>,
+    parents: Vec<Parent>,
+    /// What becomes of a record whose parent is missing; absent where none is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing_parent: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -64,6 +92,7 @@ impl Report {
         Self {
             file: config.path.display().to_string(),
             feeds: config.feeds.iter().map(Feed::of).collect(),
+            entities: config.entities.iter().map(Entity::of).collect(),
             routing: match config.route_match {
                 Match::First => "first",
                 Match::All => "all",
@@ -86,6 +115,9 @@ impl Report {
     pub fn text(&self) -> String {
         let mut out = format!("{}: nothing is wrong\n", self.file);
         block(&mut out, "Feeds", self.feeds.iter().map(|feed| (feed.name.as_str(), feed.lines())));
+        if !self.entities.is_empty() {
+            block(&mut out, "Entities", self.entities.iter().map(|entity| (entity.name.as_str(), entity.lines())));
+        }
         let routes = match self.routing {
             "first" => "Routes (a notice goes to the first that takes it)",
             _ => "Routes (a notice goes to all that take it)",
@@ -174,6 +206,51 @@ fn tokens_of(access: &AccessConfig) -> String {
     }
 }
 
+impl Entity {
+    fn of(entity: &EntitySettings) -> Self {
+        Self {
+            name: entity.name.to_string(),
+            blob_types: entity.blob_types.clone(),
+            keys: entity.keys.iter().map(Key::of).collect(),
+            deleted: entity.deleted.as_ref().map(condition),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("in {}, by {}", self.blob_types.join(", "), alternatives(&self.keys))];
+        lines.extend(self.deleted.as_ref().map(|deleted| format!("gone where {deleted}")));
+        lines
+    }
+}
+
+impl Key {
+    fn of(key: &KeySettings) -> Self {
+        Self { name: key.name.clone(), pointers: key.pointers.clone() }
+    }
+}
+
+/// `sku /identifier/sku, or gtin /identifier/mainGTIN`.
+fn alternatives(keys: &[Key]) -> String {
+    let each: Vec<_> = keys.iter().map(|key| format!("{} {}", key.name, key.pointers.join(" and "))).collect();
+    each.join(", or ")
+}
+
+/// What becomes of a record whose parent is missing, for people.
+fn missing_parent(parking: &ParkingSettings) -> String {
+    match parking.missing_parent {
+        MissingParent::Deliver => "without its parent, a record is delivered all the same".to_owned(),
+        MissingParent::Quarantine => "without its parent, a record is set aside".to_owned(),
+        MissingParent::Park => {
+            let end = match parking.at_deadline {
+                AtDeadline::Quarantine => "then set aside",
+                AtDeadline::Deliver => "then delivered without it",
+            };
+            let latest = if parking.latest_only { "; of records with one key only the latest waits" } else { "" };
+            format!("without its parent, a record is parked for up to {}, {end}{latest}", show_time(parking.park_for))
+        }
+    }
+}
+
 impl Route {
     fn of(route: &RouteSettings) -> Self {
         Self {
@@ -183,6 +260,15 @@ impl Route {
             feeds: route.feeds.iter().map(ToString::to_string).collect(),
             only: route.only.iter().map(condition).collect(),
             sinks: route.sinks.iter().map(ToString::to_string).collect(),
+            parents: route
+                .parents
+                .iter()
+                .map(|parent| Parent {
+                    entity: parent.entity.to_string(),
+                    keys: parent.keys.iter().map(Key::of).collect(),
+                })
+                .collect(),
+            missing_parent: (!route.parents.is_empty()).then(|| missing_parent(&route.parking)),
         }
     }
 
@@ -195,6 +281,10 @@ impl Route {
         if !self.only.is_empty() {
             lines.push(format!("only records where {}", self.only.join(", and ")));
         }
+        for parent in &self.parents {
+            lines.push(format!("waits for {} by {}", parent.entity, alternatives(&parent.keys)));
+        }
+        lines.extend(self.missing_parent.clone());
         lines
     }
 }
@@ -260,5 +350,22 @@ impl Sink {
             format!("in batches of up to {} records or {bytes}", self.batch_records_max),
             format!("after a cut: {}", self.promise),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::config::{Files, Surroundings};
+
+    #[test]
+    fn the_example_is_told_with_what_its_records_wait_for() {
+        let surroundings =
+            Surroundings { folder: PathBuf::from("/etc/longshore"), credentials: None, files: Files::Assumed };
+        let text = include_str!("../../../deploy/longshore.example.toml");
+        let config = Config::parse(Path::new("longshore.toml"), text, &surroundings).expect("the example");
+        insta::assert_snapshot!(Report::of(&config).text());
     }
 }

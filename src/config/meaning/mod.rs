@@ -16,6 +16,7 @@ use super::value::{Glob, OneOf};
 use super::written::Document;
 use super::{Changed, Config};
 
+mod entities;
 mod feeds;
 mod files;
 mod routes;
@@ -45,10 +46,12 @@ pub fn resolve(
     let limits = rules.limits(&section(&document.limits));
     let feeds = rules.feeds(document);
     let sinks = rules.sinks(document);
+    let entities = rules.entities(document);
     let routes = rules.routes(document);
     let config = Config {
         path,
         feeds,
+        entities,
         routes,
         route_match: rules.or("routing.match", &section(&document.routing).r#match, route_match).0,
         sinks,
@@ -172,7 +175,10 @@ impl Rules<'_, '_> {
             .map_or_else(|| "not known".to_owned(), |near| format!("did you mean {near:?}?"));
         let help = match known {
             [] => format!("there is no [[{kind}]] in this file"),
-            known => format!("{kind}s in this file: {}", known.join(", ")),
+            known => {
+                let kinds = if kind == "entity" { "entities".to_owned() } else { format!("{kind}s") };
+                format!("{kinds} in this file: {}", known.join(", "))
+            }
         };
         self.problems.add(Problem::new(name.span(), message, label).help(help));
         false

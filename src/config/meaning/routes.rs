@@ -4,13 +4,14 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::entities::has_wildcard;
 use super::{Rules, each, globs, section};
 use crate::blob_type::BlobTypeFilter;
 use crate::config::problem::Problem;
 use crate::config::reader::Written;
 use crate::config::written::{Document, Feed, Only, Route, Sink};
 use crate::notice::{FeedName, RouteName, SinkName};
-use crate::route::{Condition, FormatHints, Match, ParkingSettings, RouteSettings};
+use crate::route::{Condition, FormatHints, Match, RouteSettings};
 
 impl Rules<'_, '_> {
     pub(super) fn routes(&mut self, document: &Document) -> Vec<RouteSettings> {
@@ -34,7 +35,7 @@ impl Rules<'_, '_> {
         let routes: Vec<_> = written
             .iter()
             .filter_map(|route| {
-                self.route(route.get_ref(), route.span(), &feeds, &sinks).map(|read| (read, route.span()))
+                self.route(route.get_ref(), route.span(), document, &feeds, &sinks).map(|read| (read, route.span()))
             })
             .collect();
         // What a route that cannot be read would take is not known, and so neither what is left over.
@@ -44,6 +45,7 @@ impl Rules<'_, '_> {
         // An error may well be the reason for what would be warned of here.
         if !self.problems.has_errors() {
             self.warn_of_unused_sinks(document, &routes);
+            self.warn_of_waiting(document, &routes);
             let matching =
                 section(&document.routing).r#match.value().map_or_else(Match::default, |matching| matching.0);
             if matching == Match::First {
@@ -53,7 +55,15 @@ impl Rules<'_, '_> {
         routes.into_iter().map(|(route, _)| route).collect()
     }
 
-    fn route(&mut self, route: &Route, span: Range<usize>, feeds: &[&str], sinks: &[&str]) -> Option<RouteSettings> {
+    fn route(
+        &mut self,
+        route: &Route,
+        span: Range<usize>,
+        document: &Document,
+        feeds: &[&str],
+        sinks: &[&str],
+    ) -> Option<RouteSettings> {
+        let changed_from = self.changed.len();
         let name = self.required("[[route]]", span.clone(), "name", &route.name, "\"items\"");
         self.required("[[route]]", span.clone(), "blob_types", &route.blob_types, "[\"*\"]");
         self.required("[[route]]", span, "sinks", &route.sinks, "[\"…\"]");
@@ -72,18 +82,23 @@ impl Rules<'_, '_> {
             exclude: globs(&route.exclude),
             feeds: named(self, "route.feeds", "feed", &route.feeds, feeds).iter().map(FeedName::new).collect(),
             sinks: named(self, "route.sinks", "sink", &route.sinks, sinks).iter().map(SinkName::new).collect(),
-            only: each(&route.only).iter().filter_map(|only| self.condition(only.get_ref(), only.span())).collect(),
+            only: each(&route.only)
+                .iter()
+                .filter_map(|only| self.condition("route.only", only.get_ref(), only.span()))
+                .collect(),
             format: FormatHints {
                 xml_record_element: route.xml_record_element.value().cloned(),
                 csv_separator: self.separator(&route.csv_separator),
             },
-            parents: Vec::new(),
-            parking: ParkingSettings::default(),
+            parents: self.parents(route, document),
+            parking: self.parking_of(route),
         };
-        name.map(|_| settings)
+        let name = name?;
+        self.name_changes(changed_from, "route", &name.get_ref().0);
+        Some(settings)
     }
 
-    fn not_empty<T>(&mut self, key: &str, written: &Written<Vec<Spanned<T>>>, must: &str) {
+    pub(super) fn not_empty<T>(&mut self, key: &str, written: &Written<Vec<Spanned<T>>>, must: &str) {
         if let Some(list) = written.spanned().filter(|list| list.get_ref().is_empty()) {
             // A list whose every element was reported is not empty as it was written.
             if self.problems.written(list.span()).chars().any(|c| c.is_alphanumeric() || c == '"') {
@@ -93,8 +108,8 @@ impl Rules<'_, '_> {
         }
     }
 
-    fn condition(&mut self, only: &Only, span: Range<usize>) -> Option<Condition> {
-        let pointer = self.required("`route.only`", span.clone(), "pointer", &only.pointer, "\"/…\"");
+    pub(super) fn condition(&mut self, key: &str, only: &Only, span: Range<usize>) -> Option<Condition> {
+        let pointer = self.required(&format!("`{key}`"), span.clone(), "pointer", &only.pointer, "\"/…\"");
         let mut equals: Vec<_> = each(&only.equals).iter().map(|literal| literal.get_ref().0.clone()).collect();
         if only.absent.value() == Some(&true) {
             // An absent value equals null.
@@ -102,9 +117,8 @@ impl Rules<'_, '_> {
         }
         if equals.is_empty() && (only.equals.is_absent() || only.equals.value().is_some_and(Vec::is_empty)) {
             let problem =
-                Problem::new(span, "a condition in `route.only` has no value to meet", "add equals = [\"…\"]");
-            self.problems
-                .add(problem.help("absent = true lets records through that lack the value or have null there"));
+                Problem::new(span, format!("a condition in `{key}` has no value to meet"), "add equals = [\"…\"]");
+            self.problems.add(problem.help("absent = true is met by records that lack the value or have null there"));
         }
         Some(Condition { pointer: pointer?.get_ref().0.clone(), equals })
     }
@@ -161,9 +175,8 @@ impl Rules<'_, '_> {
                     || (!route.feeds.is_empty() && route.feeds.iter().all(|feed| earlier.feeds.contains(feed)));
                 let filter = BlobTypeFilter::new(&earlier.blob_types, &earlier.exclude).ok();
                 let all = earlier.blob_types.iter().any(|glob| glob == "*") && earlier.exclude.is_empty();
-                // Without a wildcard a glob is a blob type.
                 let each = filter.is_some_and(|filter| {
-                    route.blob_types.iter().all(|glob| !glob.contains(['*', '?', '[', '{', '\\']) && filter.wants(glob))
+                    route.blob_types.iter().all(|glob| !has_wildcard(glob) && filter.wants(glob))
                 });
                 feeds && (all || each)
             };
