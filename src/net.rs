@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::{Host, Url};
+
+use crate::error::chain;
 
 /// Why a connection cannot even be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -118,6 +121,23 @@ pub fn is_allowed(url: &Url) -> bool {
         ("http", Some(Host::Ipv6(address))) => address.is_loopback(),
         _ => false,
     }
+}
+
+/// The whole body of an answer, if it is no longer than `bytes_max`.
+///
+/// # Errors
+/// One line for people, without the address: the connection broke, or the body is longer.
+pub async fn read_bounded(answer: reqwest::Response, bytes_max: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    let mut stream = answer.bytes_stream();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|e| chain(&e.without_url()))?;
+        if body.len() + chunk.len() > bytes_max {
+            return Err(format!("its answer is longer than {bytes_max} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 #[cfg(test)]

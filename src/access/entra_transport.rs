@@ -14,9 +14,9 @@ use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 
 use super::skew::{Skew, retry_after};
-use super::tenant_service::read_bounded;
 use crate::clock::Clock;
 use crate::error::chain;
+use crate::net::read_bounded;
 
 /// A token with its claims is a few kilobytes.
 const ANSWER_BYTES_MAX: usize = 256 << 10;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures::StreamExt as _;
 use serde::Serialize;
 use url::Url;
 
@@ -12,7 +11,7 @@ use super::skew::{Skew, retry_after};
 use super::{AccessError, TenantServiceSettings, temporary_endpoints};
 use crate::clock::Clock;
 use crate::error::{Class, chain};
-use crate::net::is_allowed;
+use crate::net::{is_allowed, read_bounded};
 use crate::secret::redact;
 
 const PATH: &str = "/api/external/integration/export/temporaryendpoints";
@@ -141,20 +140,6 @@ fn excerpt(body: &[u8], token: &EntraToken) -> String {
         return String::new();
     }
     format!(": {}", line.chars().take(SHOWN_CHARS_MAX).collect::<String>())
-}
-
-/// The whole body, if it is no longer than `bytes_max`.
-pub(super) async fn read_bounded(answer: reqwest::Response, bytes_max: usize) -> Result<Vec<u8>, String> {
-    let mut body = Vec::new();
-    let mut stream = answer.bytes_stream();
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|e| chain(&e.without_url()))?;
-        if body.len() + chunk.len() > bytes_max {
-            return Err(format!("its answer is longer than {bytes_max} bytes"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
 }
 
 #[cfg(test)]
