@@ -30,11 +30,23 @@ const MUST: &str = "must be a pointer such as \"/id\", a list of them, or a tabl
 #[derive(Clone, Debug)]
 pub struct Keys(pub Vec<Key>);
 
+impl Keys {
+    /// The key, if it is but one, without a name.
+    pub fn unnamed(&self) -> Option<&[String]> {
+        match self.0.as_slice() {
+            [key] if !key.is_named => Some(&key.pointers),
+            _ => None,
+        }
+    }
+}
+
 /// One alternative: what it is called, and the values that together are the key.
 #[derive(Clone, Debug)]
 pub struct Key {
     /// With the place where the name, or the whole key without one, was written.
     pub name: Spanned<String>,
+    /// Whether that name was written.
+    pub is_named: bool,
     /// At least one.
     pub pointers: Vec<String>,
 }
@@ -44,7 +56,7 @@ impl FromToml for Keys {
         let DeValue::Table(table) = value.get_ref() else {
             let name = Spanned::new(value.span(), UNNAMED.to_owned());
             let pointers = pointers(key, value, problems)?;
-            return Some(Self(vec![Key { name, pointers }]));
+            return Some(Self(vec![Key { name, is_named: false, pointers }]));
         };
         if table.is_empty() || table.len() > PARTS_MAX {
             cannot_be(
@@ -60,7 +72,8 @@ impl FromToml for Keys {
             let full = format!("{key}.{}", name.get_ref());
             // Each is looked at, also after one that is wrong.
             if let Some(pointers) = pointers(&full, value, problems) {
-                keys.push(Key { name: Spanned::new(name.span(), name.get_ref().to_string()), pointers });
+                let name = Spanned::new(name.span(), name.get_ref().to_string());
+                keys.push(Key { name, is_named: true, pointers });
             }
         }
         // In the order of the file; the table's own is that of the names.

@@ -281,6 +281,21 @@ fn what_would_wait_for_ever_is_a_warning() {
 }
 
 #[test]
+fn a_table_has_a_key_for_each_route_that_leads_there() {
+    let sink = "[[sink]]\nname = \"table\"\ntype = \"sqlite\"\npath = \"x.db\"\n";
+    let with = |key: &str| {
+        let text = changed(&[("sinks = [\"files\"]", "sinks = [\"files\", \"table\"]")]);
+        format!("{text}\n{sink}key = {key}\n")
+    };
+    insta::assert_snapshot!(told(&with("{ everythin = [\"/id\"] }")));
+    let config = parse(&with("{ everything = [\"/a\", \"b\"] }")).expect("a key");
+    let crate::sink::SinkKind::Sqlite(settings) = &config.sinks[1].kind else { panic!("a table") };
+    let key = ["/a".to_owned(), "/b".to_owned()];
+    assert_eq!(settings.key.of(&crate::notice::RouteName::new("everything")), Some(key.as_slice()));
+    assert!(parse(&with("[]")).is_err());
+}
+
+#[test]
 fn a_setting_of_parking_without_effect_is_a_warning() {
     insta::assert_snapshot!(told(&parents(&[("parents = [{", "#")])));
     insta::assert_snapshot!(

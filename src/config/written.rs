@@ -219,7 +219,7 @@ section! {
         r#type: Raw,
         path: PathText,
         table: String,
-        key: Vec<Spanned<Pointer>>,
+        key: Keys,
         version: Pointer,
         batch_records_max: Whole<1, 1_000_000>,
         batch_bytes_max: Size<1_024>,

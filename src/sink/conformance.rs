@@ -16,7 +16,7 @@ use crate::sink::http::tests::receiver;
 use crate::sink::test_support::{batch, context, delivery};
 use crate::sink::{
     Accepts, CommandSettings, DeliveryContext, DirectoryFormat, DirectorySettings, HttpBody, HttpMethod, HttpSettings,
-    Promise, Sink, SinkKind, SinkSettings, SqliteSettings, Transfer, build, command, directory, http, sqlite,
+    Promise, Sink, SinkKind, SinkSettings, SqliteSettings, TableKey, Transfer, build, command, directory, http, sqlite,
 };
 
 /// What lies at a sink's place, by name.
@@ -56,7 +56,7 @@ async fn subject(name: &'static str) -> Subject {
             let path = place.join("out.db");
             let database = path.clone();
             look = Box::new(move || rows(&database));
-            let (table, key) = ("t".to_owned(), vec!["/id".to_owned()]);
+            let (table, key) = ("t".to_owned(), TableKey::Same(vec!["/id".to_owned()]));
             (SinkKind::Sqlite(SqliteSettings { path, table, key, version: None }), sqlite::DEFAULT_BATCH)
         }
         _ => {
@@ -343,7 +343,7 @@ fn two_sinks_of_one_name_are_refused() {
     let kind = SinkKind::Sqlite(SqliteSettings {
         path: "x".into(),
         table: "t".to_owned(),
-        key: vec!["/id".to_owned()],
+        key: TableKey::Same(vec!["/id".to_owned()]),
         version: None,
     });
     let one = SinkSettings { name: SinkName::new("out"), batch: sqlite::DEFAULT_BATCH, kind };

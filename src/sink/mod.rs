@@ -40,7 +40,7 @@ mod test_support;
 pub use identity::DeliveryIdentity;
 pub use settings::{
     CommandSettings, DirectoryFormat, DirectorySettings, HttpAuth, HttpBody, HttpMethod, HttpSettings, SinkKind,
-    SinkSettings, SqliteSettings,
+    SinkSettings, SqliteSettings, TableKey,
 };
 
 /// What a sink takes.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::notice::SinkName;
+use crate::notice::{RouteName, SinkName};
 use crate::sink::BatchLimits;
 
 /// A configured sink.
@@ -127,8 +127,37 @@ pub struct SqliteSettings {
     pub path: PathBuf,
     /// The table's name, with `{route}`.
     pub table: String,
-    /// JSON pointers whose values together are a record's key.
-    pub key: Vec<String>,
+    /// What tells the records of a table apart.
+    pub key: TableKey,
     /// JSON pointer to a record's own version, a number or an RFC 3339 time; without it the notice's published time decides.
     pub version: Option<String>,
+}
+
+/// JSON pointers whose values together are a record's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableKey {
+    /// The same in records of every route.
+    Same(Vec<String>),
+    /// Of each route its own: so one database takes what belongs together, such as items and their prices.
+    ByRoute(Vec<(RouteName, Vec<String>)>),
+}
+
+impl TableKey {
+    /// The pointers for records of `route`; `None` where it has none.
+    #[must_use]
+    pub fn of(&self, route: &RouteName) -> Option<&[String]> {
+        match self {
+            Self::Same(key) => Some(key),
+            Self::ByRoute(keys) => keys.iter().find(|(name, _)| name == route).map(|(_, key)| key.as_slice()),
+        }
+    }
+
+    /// Every key that it holds.
+    pub fn all(&self) -> impl Iterator<Item = &[String]> {
+        let (same, by_route) = match self {
+            Self::Same(key) => (Some(key.as_slice()), None),
+            Self::ByRoute(keys) => (None, Some(keys.iter().map(|(_, key)| key.as_slice()))),
+        };
+        same.into_iter().chain(by_route.into_iter().flatten())
+    }
 }

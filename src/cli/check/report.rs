@@ -10,7 +10,7 @@ use crate::inbox::Ordering;
 use crate::route::{
     AtDeadline, Condition, EntitySettings, KeySettings, Match, MissingParent, ParkingSettings, RouteSettings,
 };
-use crate::sink::{DirectoryFormat, HttpBody, HttpMethod, SinkKind, SinkSettings};
+use crate::sink::{DirectoryFormat, HttpBody, HttpMethod, SinkKind, SinkSettings, TableKey};
 
 /// What a configuration means.
 #[derive(Debug, Serialize)]
@@ -328,7 +328,13 @@ impl Sink {
                 ("command", target, "the batch in flight again, under the same idempotency key")
             }
             SinkKind::Sqlite(settings) => {
-                let key = settings.key.join(" and ");
+                let key = match &settings.key {
+                    TableKey::Same(key) => key.join(" and "),
+                    TableKey::ByRoute(keys) => {
+                        let each = keys.iter().map(|(route, key)| format!("{} ({route})", key.join(" and ")));
+                        each.collect::<Vec<_>>().join(", ")
+                    }
+                };
                 let target = format!("{}, table {}, key {key}", settings.path.display(), settings.table);
                 ("sqlite", target, "each row once")
             }

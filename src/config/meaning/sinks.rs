@@ -5,14 +5,15 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::{Rules, each};
+use crate::config::keys::Keys;
 use crate::config::problem::Problem;
 use crate::config::reader::Written;
 use crate::config::value::{OneOf, Size, Time, Whole};
-use crate::config::written::{CommandSink, DirectorySink, Document, HttpSink, Sink, SqliteSink};
-use crate::notice::SinkName;
+use crate::config::written::{CommandSink, DirectorySink, Document, HttpSink, Route, Sink, SqliteSink};
+use crate::notice::{RouteName, SinkName};
 use crate::sink::{
     BatchLimits, CommandSettings, DirectoryFormat, DirectorySettings, HttpAuth, HttpBody, HttpMethod, HttpSettings,
-    SinkKind, SinkSettings, SqliteSettings, command, directory, http, sqlite,
+    SinkKind, SinkSettings, SqliteSettings, TableKey, command, directory, http, sqlite,
 };
 
 type RecordsMax = Written<Whole<1, 1_000_000>>;
@@ -31,10 +32,10 @@ impl Rules<'_, '_> {
                 sink.get_ref().name().spanned().map(|name| (name.get_ref().0.as_str(), name.span()))
             }),
         );
-        written.iter().filter_map(|sink| self.sink(sink.get_ref(), sink.span())).collect()
+        written.iter().filter_map(|sink| self.sink(sink.get_ref(), sink.span(), document)).collect()
     }
 
-    fn sink(&mut self, sink: &Sink, span: Range<usize>) -> Option<SinkSettings> {
+    fn sink(&mut self, sink: &Sink, span: Range<usize>, document: &Document) -> Option<SinkSettings> {
         let name = match sink {
             Sink::Unknown(_) => None,
             known => self.required("[[sink]]", span.clone(), "name", known.name(), "\"…\""),
@@ -53,7 +54,7 @@ impl Rules<'_, '_> {
                 self.batch(&sink.batch_records_max, &sink.batch_bytes_max, command::DEFAULT_BATCH),
             ),
             Sink::Sqlite(sink) => (
-                self.sqlite(sink, span),
+                self.sqlite(sink, span, document),
                 self.batch(&sink.batch_records_max, &sink.batch_bytes_max, sqlite::DEFAULT_BATCH),
             ),
             Sink::Unknown(_) => return None,
@@ -222,18 +223,41 @@ impl Rules<'_, '_> {
         }))
     }
 
-    fn sqlite(&mut self, sink: &SqliteSink, span: Range<usize>) -> Option<SinkKind> {
+    fn sqlite(&mut self, sink: &SqliteSink, span: Range<usize>, document: &Document) -> Option<SinkKind> {
         let path = self.required("[[sink]]", span.clone(), "path", &sink.path, "\"/srv/longshore/records.db\"");
         let path = path.and_then(|path| self.path_of("sink.path", path));
         let key = self.required("[[sink]]", span, "key", &sink.key, "[\"/id\"]");
-        if let Some(list) = key.filter(|list| list.get_ref().is_empty()) {
-            self.problems.add(Problem::new(list.span(), "`sink.key` is empty", "must name what tells records apart"));
-        }
+        let key = key.map(|key| self.table_key(sink, key, document));
         Some(SinkKind::Sqlite(SqliteSettings {
             path: path?,
             table: self.or_text("sink.table", &sink.table, sqlite::DEFAULT_TABLE),
-            key: each(&sink.key).iter().map(|pointer| pointer.get_ref().0.clone()).collect(),
+            key: key?,
             version: sink.version.value().map(|pointer| pointer.0.clone()),
         }))
+    }
+
+    /// One key for all routes, or one for each route that leads to the sink.
+    fn table_key(&mut self, sink: &SqliteSink, key: &Spanned<Keys>, document: &Document) -> TableKey {
+        if let Some(pointers) = key.get_ref().unnamed() {
+            return TableKey::Same(pointers.to_vec());
+        }
+        let name = sink.name.value().map_or("", |name| name.0.as_str());
+        let routes = each(&document.route);
+        let name_of = |route: &Spanned<Route>| route.get_ref().name.value().map(|name| name.0.clone());
+        let names: Vec<String> = routes.iter().filter_map(name_of).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let keys = &key.get_ref().0;
+        for key in keys {
+            self.known("sink.key", "route", &key.name, &names);
+        }
+        let leads_here =
+            |route: &&Spanned<Route>| each(&route.get_ref().sinks).iter().any(|sink| sink.get_ref() == name);
+        for route in routes.iter().filter(leads_here).filter_map(name_of) {
+            if keys.iter().all(|key| *key.name.get_ref() != route) {
+                let message = format!("`sink.key` has no key for records of the route {route:?}, which leads here");
+                self.problems.add(Problem::new(key.span(), message, format!("add {route} = [\"/…\"]")));
+            }
+        }
+        TableKey::ByRoute(keys.iter().map(|key| (RouteName::new(key.name.get_ref()), key.pointers.clone())).collect())
     }
 }

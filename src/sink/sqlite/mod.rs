@@ -48,7 +48,6 @@ pub struct SqliteSink {
 struct Shared {
     name: SinkName,
     settings: SqliteSettings,
-    reader: RecordReader,
     clock: Arc<dyn Clock>,
     /// Used on blocking threads only, one delivery at a time: SQLite has one writer anyway.
     database: Mutex<Database>,
@@ -66,14 +65,16 @@ impl SqliteSink {
         context: &SinkContext,
     ) -> Result<Self, SinkError> {
         let fail = |reason: String| SinkError::new(Class::Permanent, format!("sink {name}: {reason}"));
-        if settings.key.is_empty() {
-            return Err(fail("its key names no pointer".to_owned()));
+        for key in settings.key.all() {
+            if key.is_empty() {
+                return Err(fail("its key names no pointer".to_owned()));
+            }
+            RecordReader::new(key, settings.version.as_deref()).map_err(|e| fail(e.to_string()))?;
         }
-        let reader = RecordReader::new(&settings.key, settings.version.as_deref()).map_err(|e| fail(e.to_string()))?;
         table_of(&settings.table, &RouteName::new("route")).map_err(fail)?;
         let database = Mutex::new(Database::new(settings.path.clone()));
         let clock = context.clock.clone();
-        Ok(Self { shared: Arc::new(Shared { name, settings, reader, clock, database }), batch })
+        Ok(Self { shared: Arc::new(Shared { name, settings, clock, database }), batch })
     }
 }
 
@@ -122,8 +123,13 @@ impl Sink for SqliteSink {
 
     async fn open(&self, delivery: DeliveryContext, progress: Progress) -> Result<Opened, SinkError> {
         let shared = self.shared.clone();
-        let table = table_of(&shared.settings.table, &delivery.target.route)
-            .map_err(|reason| SinkError::new(Class::Permanent, format!("sink {}: {reason}", shared.name)))?;
+        let route = &delivery.target.route;
+        let fail = |reason: String| SinkError::new(Class::Permanent, format!("sink {}: {reason}", shared.name));
+        let table = table_of(&shared.settings.table, route).map_err(fail)?;
+        let key = shared.settings.key.of(route);
+        let key = key.ok_or_else(|| fail(format!("its configuration has no key for records of route {route}")))?;
+        let reader = RecordReader::new(key, shared.settings.version.as_deref()).map_err(|e| fail(e.to_string()))?;
+        let reader = Arc::new(reader);
         let origin = Origin {
             table: quoted(&table),
             delivery: DeliveryIdentity::of(&delivery).as_str().to_owned(),
@@ -135,7 +141,7 @@ impl Sink for SqliteSink {
         let now = shared.clock.now();
         let resume_after =
             shared.clone().on_database(move |database, _| database.begin(&begun, progress.confirmed, now)).await?;
-        Ok(Opened { transfer: Box::new(SqliteTransfer { shared, origin, table }), resume_after })
+        Ok(Opened { transfer: Box::new(SqliteTransfer { shared, origin, table, reader }), resume_after })
     }
 
     async fn probe(&self) -> Result<String, SinkError> {
@@ -201,16 +207,23 @@ struct SqliteTransfer {
     shared: Arc<Shared>,
     origin: Origin,
     table: String,
+    reader: Arc<RecordReader>,
 }
 
 impl Shared {
-    fn write(&self, database: &mut Database, origin: &Origin, batch: &RecordBatch) -> Result<Delivered, DatabaseError> {
+    fn write(
+        &self,
+        database: &mut Database,
+        origin: &Origin,
+        reader: &RecordReader,
+        batch: &RecordBatch,
+    ) -> Result<Delivered, DatabaseError> {
         let mut delivered = Delivered { confirmed: true, refused: Vec::new() };
         let mut rows = Vec::with_capacity(batch.spans.len());
         for record in batch.records() {
             let row = std::str::from_utf8(record.body).map_err(|e| format!("it is not UTF-8: {e}")).and_then(|body| {
-                let key = self.reader.key(record.body)?;
-                let version = self.reader.version(record.body, origin.published)?;
+                let key = reader.key(record.body)?;
+                let version = reader.version(record.body, origin.published)?;
                 Ok(Row { key, body, version, record: record.number })
             });
             match row {
@@ -227,9 +240,9 @@ impl Shared {
 #[async_trait]
 impl Transfer for SqliteTransfer {
     async fn deliver(&mut self, batch: &RecordBatch) -> Result<Delivered, SinkError> {
-        let (batch, origin) = (batch.clone(), self.origin.clone());
+        let (batch, origin, reader) = (batch.clone(), self.origin.clone(), self.reader.clone());
         let shared = self.shared.clone();
-        shared.on_database(move |database, shared| shared.write(database, &origin, &batch)).await
+        shared.on_database(move |database, shared| shared.write(database, &origin, &reader, &batch)).await
     }
 
     async fn deliver_bytes(&mut self, _bytes: Bytes) -> Result<(), SinkError> {

@@ -4,10 +4,11 @@ use super::*;
 use crate::clock::{ManualClock, UnixMs};
 use crate::error::Classify;
 use crate::inbox::RunId;
+use crate::sink::TableKey;
 use crate::sink::test_support::{NOW, batch, context, delivery};
 
 fn settings(path: &Path) -> SqliteSettings {
-    let key = vec!["/id".to_owned()];
+    let key = TableKey::Same(vec!["/id".to_owned()]);
     SqliteSettings { path: path.to_owned(), table: DEFAULT_TABLE.to_owned(), key, version: None }
 }
 
@@ -194,6 +195,26 @@ async fn two_sinks_share_a_file() {
     };
     tokio::join!(tokio::spawn(deliver_many(one)), tokio::spawn(deliver_many(other))).0.expect("both");
     assert_eq!((rows(&path, "items").len(), rows(&path, "t \"x").len()), (20, 20));
+}
+
+#[tokio::test]
+async fn each_route_has_the_key_that_is_named_for_it() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = dir.path().join("out.db");
+    let route_of = |name: &str| {
+        let mut delivery = published(1, 0);
+        delivery.target.route = RouteName::new(name);
+        delivery
+    };
+    let key = |name: &str, pointer: &str| (RouteName::new(name), vec![pointer.to_owned()]);
+    let by_route = TableKey::ByRoute(vec![key("items", "/sku"), key("prices", "/guid")]);
+    let sink = sink_of(SqliteSettings { key: by_route, ..settings(&path) });
+    deliver(&sink, route_of("items"), &[r#"{"sku":"i","guid":"x"}"#]).await;
+    deliver(&sink, route_of("prices"), &[r#"{"sku":"i","guid":"p"}"#]).await;
+    assert_eq!((rows(&path, "items")[0].0.as_str(), rows(&path, "prices")[0].0.as_str()), ("i", "p"));
+    let unknown = sink.open(route_of("stores"), Progress::default()).await.err().expect("no key");
+    assert_eq!(unknown.class(), Class::Permanent);
+    assert!(unknown.to_string().contains("no key for records of route stores"), "{unknown}");
 }
 
 #[tokio::test]
