@@ -43,6 +43,10 @@ pub struct BadRecord {
     pub reason: String,
     /// The class of the reason.
     pub class: Class,
+    /// Whether it could be read, so that `bytes` are its body: one JSON value. Otherwise they are as they stood in the file.
+    pub is_readable: bool,
+    /// Whether `bytes` are only its beginning.
+    pub is_cut: bool,
     /// The record's bytes, cut off at a bound.
     #[serde(skip)]
     pub bytes: Vec<u8>,
@@ -168,6 +172,8 @@ mod tests {
                 offset: 3,
                 reason: String::new(),
                 class: Class::Poison,
+                is_readable: false,
+                is_cut: false,
                 bytes: Vec::new(),
             }],
             first: 1,

@@ -6,7 +6,7 @@ use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::ledger::{
     Attempt, AttemptOutcome, DaemonSummary, DeliveryState, DeliveryStory, Done, HeardAs, Hold, NoticeCounts,
-    NoticeLine, NoticeState, RouteSummary, Story, Summary, Waiting,
+    NoticeLine, NoticeState, RouteSummary, RunKind, Story, Summary, Waiting,
 };
 use crate::inbox::{DeliveryId, Progress, RunId, Target};
 use crate::notice::{FeedName, Metadata, NoticeId, RouteName, SinkName};
@@ -103,6 +103,7 @@ fn delivery(id: i64, run: i64, state: DeliveryState) -> DeliveryStory {
         target: Target { route: RouteName::new("items"), sink: SinkName::new("warehouse") },
         run: RunId(run),
         replaced_by: None,
+        replaced_as: None,
         state,
         since: before(7290),
         due: None,
@@ -116,6 +117,7 @@ fn delivery(id: i64, run: i64, state: DeliveryState) -> DeliveryStory {
         location: None,
         history: Vec::new(),
         bad_records: 0,
+        discarded_records: 0,
         bad_records_first: Vec::new(),
     }
 }
@@ -135,6 +137,7 @@ fn attempt(ended: u64, outcome: AttemptOutcome, confirmed: u64, error: Option<&s
 pub fn replayed_story() -> Story {
     let first = DeliveryStory {
         replaced_by: Some(RunId(3)),
+        replaced_as: Some(RunKind::Replay),
         ended: Some(before(7000)),
         attempts: 5,
         class: Some(Class::Transient),
@@ -159,11 +162,14 @@ pub fn replayed_story() -> Story {
         location: Some("https://warehouse.example.com/import".to_owned()),
         history: vec![attempt(60, AttemptOutcome::Done, 12_345, None)],
         bad_records: 12,
+        discarded_records: 3,
         bad_records_first: vec![BadRecord {
             number: 17,
             offset: 10_240,
             reason: "not JSON: expected a value at column 3".to_owned(),
             class: Class::Poison,
+            is_readable: false,
+            is_cut: false,
             bytes: Vec::new(),
         }],
         ..delivery(19, 3, DeliveryState::Done)

@@ -24,6 +24,7 @@ pub mod exit;
 mod fixture;
 pub mod log;
 pub mod notices;
+pub mod quarantine;
 pub mod replay;
 pub mod run;
 #[cfg(feature = "sandbox")]
@@ -131,6 +132,8 @@ enum Command {
     Show(show::Args),
     /// Deliver again what is stored
     Replay(replay::Args),
+    /// Look at what was set aside, and decide about it
+    Quarantine(Box<quarantine::Args>),
 }
 
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
@@ -147,6 +150,7 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
         Command::Notices(args) => notices::run(args, global),
         Command::Show(args) => show::run(args, global),
         Command::Replay(args) => replay::run(args, global),
+        Command::Quarantine(args) => quarantine::run(*args, global),
     }
 }
 

@@ -1,6 +1,5 @@
 //! `longshore replay`: delivers again what is stored.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -77,7 +76,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         if args.dry_run || plan.notices == 0 {
             return tell(&report, &args);
         }
-        if !args.yes && !is_named(&selector) && !confirm(&plan, args.json)? {
+        if !args.yes && !is_named(&selector) && !select::agree(&planned("", &plan), "replay", args.json)? {
             return Err(anyhow::anyhow!("nothing was replayed")).map_err(Exit::Usage.because());
         }
         let to =
@@ -146,20 +145,6 @@ impl Pace {
 /// What is due after `tick` of `steps` ticks.
 fn share(rate: u32, tick: u32, steps: u32) -> u64 {
     u64::from(rate) * u64::from(tick) / u64::from(steps)
-}
-
-fn confirm(plan: &ReplayPlan, json: bool) -> anyhow::Result<bool> {
-    let (input, mut output) = (std::io::stdin(), std::io::stderr());
-    if json || !input.is_terminal() || !output.is_terminal() {
-        return Err(anyhow::anyhow!("{} would be replayed: give --yes to agree", plural(plan.notices, "notice")))
-            .map_err(Exit::Usage.because());
-    }
-    output.write_all(planned("", plan).as_bytes())?;
-    output.write_all(b"replay? [y/N] ")?;
-    output.flush()?;
-    let mut answer = String::new();
-    input.read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 fn tell(report: &Report, args: &Args) -> anyhow::Result<ExitCode> {

@@ -21,6 +21,13 @@ pub struct SelectorArgs {
     /// Numbers of notices
     #[arg(value_name = "ID")]
     pub ids: Vec<i64>,
+    #[command(flatten)]
+    filters: Filters,
+}
+
+/// Which notices are meant, but for their numbers.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Filters {
     /// The source's id for tracking the file
     #[arg(long, value_name = "TEXT")]
     pub correlation_id: Vec<String>,
@@ -51,8 +58,16 @@ impl SelectorArgs {
     /// What was typed, as the inbox understands it.
     #[must_use]
     pub fn selector(&self, now: UnixMs) -> Selector {
+        Selector { ids: self.ids.iter().copied().map(NoticeId).collect(), ..self.filters.selector(now) }
+    }
+}
+
+impl Filters {
+    /// What was typed, as the inbox understands it.
+    #[must_use]
+    pub fn selector(&self, now: UnixMs) -> Selector {
         Selector {
-            ids: self.ids.iter().copied().map(NoticeId).collect(),
+            ids: Vec::new(),
             correlation_ids: self.correlation_id.clone(),
             blob_types: self.blob_type.clone(),
             feeds: self.feed.iter().map(FeedName::new).collect(),
@@ -125,6 +140,24 @@ pub fn open_inbox(global: &Global) -> anyhow::Result<(Config, SqliteInbox)> {
 #[must_use]
 pub fn now() -> UnixMs {
     SystemClock.now()
+}
+
+/// Asks whether to `verb` what `plan` tells of. Where nobody can be asked, `--yes` has to be given.
+///
+/// # Errors
+/// When nobody can be asked.
+pub fn agree(plan: &str, verb: &str, json: bool) -> anyhow::Result<bool> {
+    use std::io::{IsTerminal, Write};
+    let (input, mut output) = (std::io::stdin(), std::io::stderr());
+    if json || !input.is_terminal() || !output.is_terminal() {
+        let error = anyhow::anyhow!("nobody can be asked here whether to {verb}: give --yes to agree\n{plan}");
+        return Err(error).map_err(Exit::Usage.because());
+    }
+    output.write_all(format!("{plan}{verb}? [y/N] ").as_bytes())?;
+    output.flush()?;
+    let mut answer = String::new();
+    input.read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Prints `value` as JSON.

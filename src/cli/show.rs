@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::screen::{Align, Table, ago, clean, length, moment, number, plural, second, size, wrapped};
 use super::select;
 use crate::clock::UnixMs;
-use crate::inbox::ledger::{DeliveryState, DeliveryStory, Ledger, Story};
+use crate::inbox::ledger::{DeliveryState, DeliveryStory, Ledger, RunKind, Story};
 use crate::notice::NoticeId;
 
 /// What can be typed.
@@ -89,7 +89,12 @@ fn screen(story: &Story, now: UnixMs) -> String {
 
 fn tell(out: &mut String, delivery: &DeliveryStory, now: UnixMs) {
     let run = if delivery.run.0 == 0 { String::new() } else { format!(", run {}", delivery.run.0) };
-    let replaced = delivery.replaced_by.map_or(String::new(), |run| format!(" (replaced by run {})", run.0));
+    let replaced = match (delivery.replaced_by, delivery.replaced_as) {
+        (None, _) => String::new(),
+        (Some(run), Some(RunKind::Discard)) => format!(" (discarded by run {})", run.0),
+        (Some(run), Some(RunKind::Release)) => format!(" (released by run {})", run.0),
+        (Some(run), _) => format!(" (replaced by run {})", run.0),
+    };
     let state = match (&delivery.held, delivery.due) {
         (Some(_), _) => "in work".to_owned(),
         (None, Some(due)) => format!("waits for its retry {}", ago(due, now)),
@@ -106,8 +111,12 @@ fn tell(out: &mut String, delivery: &DeliveryStory, now: UnixMs) {
     }
     let counts = delivery.progress.counts;
     if counts.read > 0 || delivery.state == DeliveryState::Done {
+        let discarded = match delivery.discarded_records {
+            0 => String::new(),
+            count => format!(" (of these {} discarded)", number(count)),
+        };
         let text = format!(
-            "{} read = {} delivered + {} filtered + {} parked + {} quarantined",
+            "{} read = {} delivered + {} filtered + {} parked + {} quarantined{discarded}",
             number(counts.read),
             number(counts.delivered),
             number(counts.filtered),

@@ -65,6 +65,9 @@ fn screen(summary: &Summary) -> String {
         let finished = plural(notices.with_withheld_records, "finished notice");
         fact(&mut out, "withheld", &format!("{finished} with parked or quarantined records"));
     }
+    if notices.quarantined + notices.with_withheld_records > 0 {
+        fact(&mut out, "set aside", "see `longshore quarantine`");
+    }
     let accounts = match summary.unbalanced {
         0 => "every delivery adds up".to_owned(),
         n => format!(

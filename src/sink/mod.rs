@@ -225,6 +225,8 @@ fn refuse(record: RecordRef<'_>, class: Class, reason: &str) -> BadRecord {
         offset: record.offset,
         reason: crate::secret::redact(reason),
         class,
+        is_readable: true,
+        is_cut: record.body.len() > REFUSED_BYTES_KEPT,
         bytes: record.body[..record.body.len().min(REFUSED_BYTES_KEPT)].to_vec(),
     }
 }

@@ -3,6 +3,7 @@
 #![cfg(feature = "sandbox")]
 
 mod halves;
+mod quarantine;
 mod stops;
 mod told;
 mod world;

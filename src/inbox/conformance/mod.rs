@@ -9,7 +9,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ledger::{Ledger, NoticeState, Selector, Story};
+use super::ledger::{Ledger, NoticeState, Quarantine, Selector, Story};
 use super::{Claim, ClaimRequest, Claimed, Finish, Inbox, Ordering, Plan, Progress, RunId, SharedInbox, Target};
 use crate::clock::{Clock, ManualClock, UnixMs};
 use crate::notice::{FeedName, HeardNotice, Metadata, NoticeId, RouteName, SinkName, Verdict};
@@ -21,6 +21,7 @@ pub(crate) mod looking;
 pub(crate) mod model;
 pub(crate) mod ordering;
 pub(crate) mod pruning;
+pub(crate) mod quarantine;
 pub(crate) mod replaying;
 pub(crate) mod storing;
 
@@ -91,6 +92,17 @@ macro_rules! inbox_conformance {
             a_replay_plan_says_what_is_known_and_changes_nothing
             a_replay_takes_nothing_that_is_stored_after_it_began
         );
+        inbox_conformance!(@cases $fresh, quarantine,
+            what_was_set_aside_is_listed_newest_notice_first
+            a_choice_takes_what_meets_every_part
+            a_release_sends_on_what_was_set_aside_and_nothing_that_is_done
+            a_released_delivery_goes_on_after_what_is_confirmed
+            a_release_waits_for_a_delivery_of_its_notice_that_is_under_way
+            a_discarded_delivery_counts_no_more_and_is_kept_until_the_retention
+            a_discarded_record_stays_in_the_account_and_waits_for_nobody
+            what_cannot_be_decided_is_left_alone_and_said
+            a_delivery_that_starts_over_forgets_what_it_set_aside_before
+        );
         inbox_conformance!(@cases $fresh, pruning,
             what_is_finished_or_skipped_is_pruned_by_age
             what_is_unfinished_or_quarantined_is_never_pruned
@@ -132,6 +144,7 @@ pub(crate) use inbox_conformance;
 pub(crate) struct Subject {
     pub(crate) inbox: SharedInbox,
     pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) quarantine: Arc<dyn Quarantine>,
     pub(crate) clock: ManualClock,
     pub(crate) _keep: Box<dyn Any + Send + Sync>,
 }
@@ -174,6 +187,8 @@ pub(crate) fn bad(number: u64) -> BadRecord {
         offset: number * 10,
         reason: "not JSON".to_owned(),
         class: crate::error::Class::Poison,
+        is_readable: false,
+        is_cut: false,
         bytes: b"{".to_vec(),
     }
 }

@@ -7,6 +7,7 @@ use super::{DeliveryId, InboxError};
 use crate::notice::{NoticeId, RouteName};
 use crate::record::BadRecord;
 
+mod quarantine;
 mod replay;
 mod selector;
 mod stamp;
@@ -14,13 +15,14 @@ mod story;
 mod summary;
 mod words;
 
+pub use quarantine::{Aside, AsideId, AsideKind, AsideSelector, Decided, Quarantine};
 pub use replay::{Pruned, Replay, ReplayPlan, ReplayStep, Retention};
 pub use selector::Selector;
 pub use story::{Attempt, DeliveryStory, Hold, NoticeLine, Story};
 pub use summary::{
     ALIVE_FOR, DaemonReport, DaemonSummary, Done, NoticeCounts, REPORT_EVERY, RouteSummary, Summary, Waiting,
 };
-pub use words::{AttemptOutcome, DeliveryState, HeardAs, NoticeState};
+pub use words::{AttemptOutcome, DeliveryState, HeardAs, NoticeState, RunKind};
 
 /// How the inbox is looked at, replayed and kept small.
 #[async_trait]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{AttemptOutcome, DeliveryState, HeardAs, NoticeState, stamp};
+use super::{AttemptOutcome, DeliveryState, HeardAs, NoticeState, RunKind, stamp};
 use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::{DeliveryId, Progress, RunId, Target};
@@ -99,6 +99,8 @@ pub struct DeliveryStory {
     pub run: RunId,
     /// The later run that took its place.
     pub replaced_by: Option<RunId>,
+    /// What that run is.
+    pub replaced_as: Option<RunKind>,
     /// What has become of it.
     pub state: DeliveryState,
     /// When it was made ready.
@@ -128,6 +130,8 @@ pub struct DeliveryStory {
     pub history: Vec<Attempt>,
     /// How many records were set aside.
     pub bad_records: u64,
+    /// How many of them were discarded.
+    pub discarded_records: u64,
     /// The first of them.
     pub bad_records_first: Vec<BadRecord>,
 }

@@ -95,3 +95,15 @@ words! {
         Unreadable = "unreadable",
     }
 }
+
+words! {
+    /// What a run is.
+    RunKind {
+        /// Notices are delivered again.
+        Replay = "replay",
+        /// What was set aside goes on.
+        Release = "release",
+        /// What was set aside waits no longer.
+        Discard = "discard",
+    }
+}

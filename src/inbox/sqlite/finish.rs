@@ -42,8 +42,7 @@ pub(super) fn progress(
     progress: &Progress,
     bad: &[BadRecord],
 ) -> Result<Outcome<()>, Fault> {
-    store_progress(connection, key, progress)?;
-    set_aside(connection, key, bad)?;
+    store_account(connection, key, progress, bad)?;
     Ok(Outcome::quiet(()))
 }
 
@@ -56,8 +55,7 @@ pub(super) fn finish(
 ) -> Result<Outcome<()>, Fault> {
     match finish {
         Finish::Done { progress, location } => {
-            store_progress(connection, key, progress)?;
-            set_aside(connection, key, bad)?;
+            store_account(connection, key, progress, bad)?;
             end_attempt(connection, key, now, Ended::Done)?;
             connection
                 .prepare_cached(
@@ -66,7 +64,7 @@ pub(super) fn finish(
                 )?
                 .execute(params![key.delivery.0, bounded(location), now.0])?;
             tally(connection, key, now)?;
-            settle_state(connection, notice_of(connection, key)?, now, "")?;
+            settle_state(connection, notice_of(connection, key)?, now)?;
         }
         Finish::Quarantine { class, error } => {
             check_held(connection, key)?;
@@ -78,7 +76,7 @@ pub(super) fn finish(
                      ended = ?4, worker = NULL, claimed = NULL, lease_until = NULL WHERE id = ?1",
                 )?
                 .execute(params![key.delivery.0, class.as_str(), bounded(error), now.0])?;
-            settle_state(connection, notice_of(connection, key)?, now, "")?;
+            settle_state(connection, notice_of(connection, key)?, now)?;
         }
         // What was set aside since the last progress lies behind it: the next attempt reads those records again.
         Finish::Retry { due, class, error, uses_attempt } => {
@@ -130,6 +128,21 @@ fn notice_of(connection: &Connection, key: ClaimKey) -> Result<NoticeId, Fault> 
     Ok(NoticeId(notice))
 }
 
+/// Stores how far a delivery has come and what it set aside. A delivery that starts over counts anew: what an earlier
+/// attempt set aside may be readable by now, and is forgotten.
+fn store_account(connection: &Connection, key: ClaimKey, progress: &Progress, bad: &[BadRecord]) -> Result<(), Fault> {
+    let stored: Option<i64> = connection
+        .prepare_cached("SELECT quarantined FROM deliveries WHERE id = ?1")?
+        .query_row([key.delivery.0], |row| row.get(0))
+        .optional()?;
+    store_progress(connection, key, progress)?;
+    let before = progress.counts.quarantined.saturating_sub(bad.len() as u64);
+    if stored.is_some_and(|stored| stored > int(before)) {
+        connection.prepare_cached("DELETE FROM bad_records WHERE delivery = ?1")?.execute([key.delivery.0])?;
+    }
+    set_aside(connection, key, bad)
+}
+
 fn store_progress(connection: &Connection, key: ClaimKey, progress: &Progress) -> Result<(), Fault> {
     let counts = progress.counts;
     if !counts.is_balanced() {
@@ -162,9 +175,10 @@ fn set_aside(connection: &Connection, key: ClaimKey, bad: &[BadRecord]) -> Resul
         return Ok(());
     }
     let mut insert = connection.prepare_cached(
-        "INSERT INTO bad_records (delivery, number, position, class, reason, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+        "INSERT INTO bad_records (delivery, number, position, class, reason, readable, cut, bytes) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
          ON CONFLICT (delivery, number) DO UPDATE SET position = excluded.position, class = excluded.class, \
-         reason = excluded.reason, bytes = excluded.bytes",
+         reason = excluded.reason, readable = excluded.readable, cut = excluded.cut, bytes = excluded.bytes",
     )?;
     for record in bad {
         insert.execute(params![
@@ -173,6 +187,8 @@ fn set_aside(connection: &Connection, key: ClaimKey, bad: &[BadRecord]) -> Resul
             int(record.offset),
             record.class.as_str(),
             bounded(&record.reason),
+            record.is_readable,
+            record.is_cut,
             record.bytes
         ])?;
     }

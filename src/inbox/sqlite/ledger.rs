@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 
 use super::writer::{DURABLE, Nature};
-use super::{SqliteInbox, daemons, prune, replay, select, story, summary};
+use super::{SqliteInbox, daemons, decide, prune, quarantine, replay, select, story, summary};
 use crate::inbox::ledger::{
-    DaemonReport, Ledger, NoticeLine, Pruned, Replay, ReplayPlan, ReplayStep, Retention, Selector, Story, Summary,
+    Aside, AsideId, AsideSelector, DaemonReport, Decided, Ledger, NoticeLine, Pruned, Quarantine, Replay, ReplayPlan,
+    ReplayStep, Retention, RunKind, Selector, Story, Summary,
 };
-use crate::inbox::{DeliveryId, InboxError};
+use crate::inbox::{DeliveryId, InboxError, RunId};
 use crate::notice::{NoticeId, RouteName};
 use crate::record::BadRecord;
 
@@ -82,5 +83,33 @@ impl Ledger for SqliteInbox {
 
     async fn leave(&self, instance: String) -> Result<(), InboxError> {
         self.writer.run(FLEETING, move |connection| daemons::leave(connection, &instance)).await
+    }
+}
+
+#[async_trait]
+impl Quarantine for SqliteInbox {
+    async fn set_aside(
+        &self,
+        selector: AsideSelector,
+        after: Option<AsideId>,
+        limit: usize,
+        with_bytes: bool,
+    ) -> Result<Vec<Aside>, InboxError> {
+        let page = move |connection: &_| quarantine::page(connection, &selector, after, limit, with_bytes);
+        self.readers.run(page).await
+    }
+
+    async fn body(&self, notice: NoticeId) -> Result<Option<Vec<u8>>, InboxError> {
+        self.readers.run(move |connection| quarantine::body(connection, notice)).await
+    }
+
+    async fn decide(&self, kind: RunKind, selector: AsideSelector) -> Result<RunId, InboxError> {
+        let now = self.clock.now();
+        self.writer.run(DURABLE, move |connection| decide::begin(connection, kind, &selector, now)).await
+    }
+
+    async fn decide_on(&self, run: RunId, these: Vec<AsideId>) -> Result<Decided, InboxError> {
+        let now = self.clock.now();
+        self.writer.run(DURABLE, move |connection| decide::on(connection, run, &these, now)).await
     }
 }

@@ -55,6 +55,9 @@ pub(super) fn plan(connection: &Connection, plans: &[Plan], now: UnixMs) -> Resu
                 continue;
             }
             let lane = lanes.id(target, &blob_type)?;
+            if has_delivery(connection, plan.notice, heard.run, lane)? {
+                continue;
+            }
             insert.execute(params![plan.notice.0, heard.run, lane, heard.published, heard.sequence, now.0])?;
             is_open = true;
         }
@@ -62,8 +65,8 @@ pub(super) fn plan(connection: &Connection, plans: &[Plan], now: UnixMs) -> Resu
             open.execute([plan.notice.0])?;
             woken = true;
         } else {
-            let reason = if plan.targets.is_empty() { &plan.skip_reason } else { "no route of its replay takes it" };
-            settle_state(connection, plan.notice, now, reason)?;
+            let reason = if plan.targets.is_empty() { &plan.skip_reason } else { "no route of its run takes it" };
+            settle_planned(connection, plan.notice, now, reason)?;
         }
     }
     Ok(Outcome { value: (), woken })
@@ -80,9 +83,27 @@ fn is_in_run(connection: &Connection, run: i64, target: &Target) -> Result<bool,
     Ok(select.query_row(params![run, target.route.as_str()], |row| row.get(0)).optional()?.unwrap_or(true))
 }
 
+/// Whether a run leaves this lane out since a delivery on it counts already: a release sends on what was set aside,
+/// and nothing that is done or goes on by itself.
+fn has_delivery(connection: &Connection, notice: NoticeId, run: i64, lane: i64) -> Result<bool, Fault> {
+    let mut select = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM runs WHERE id = ?2 AND kind = 'release') AND EXISTS \
+         (SELECT 1 FROM deliveries WHERE notice = ?1 AND lane = ?3 AND replaced_by IS NULL)",
+    )?;
+    Ok(run != 0 && select.query_row(params![notice.0, run, lane], |row| row.get(0))?)
+}
+
+/// As [`settle_planned`], of a notice that is planned; one that waits for its plan is left to that.
+pub(super) fn settle_state(connection: &Connection, notice: NoticeId, now: UnixMs) -> Result<(), Fault> {
+    let is_planned: bool = connection
+        .prepare_cached("SELECT state != 'heard' FROM notices WHERE id = ?1")?
+        .query_row([notice.0], |row| row.get(0))?;
+    if is_planned { settle_planned(connection, notice, now, "") } else { Ok(()) }
+}
+
 /// Gives a notice the state that its deliveries make: open while one is unfinished, quarantined if one is, finished
 /// if all are done, and skipped for `reason_without` if it has none. Deliveries that a replay has replaced do not count.
-pub(super) fn settle_state(
+pub(super) fn settle_planned(
     connection: &Connection,
     notice: NoticeId,
     now: UnixMs,
@@ -90,7 +111,7 @@ pub(super) fn settle_state(
 ) -> Result<(), Fault> {
     let mut select = connection.prepare_cached(
         "SELECT count(*), count(*) FILTER (WHERE d.state IN ('ready', 'claimed')), \
-                coalesce(sum(d.parked + d.quarantined), 0), \
+                coalesce(sum(d.parked + d.quarantined - d.discarded), 0), \
                 (SELECT q.error || ' (' || l.route || ' to ' || l.sink || ')' FROM deliveries q \
                  JOIN lanes l ON l.id = q.lane WHERE q.notice = ?1 AND q.state = 'quarantined' \
                  AND q.replaced_by IS NULL ORDER BY q.id DESC LIMIT 1) \

@@ -6,7 +6,9 @@ use super::fault::Fault;
 use super::rows::{self, NOTICE_COLUMN_COUNT, NOTICE_COLUMNS, PROGRESS_COLUMNS, count, int, maybe_word, word};
 use crate::clock::UnixMs;
 use crate::error::Class;
-use crate::inbox::ledger::{Attempt, AttemptOutcome, DeliveryState, DeliveryStory, HeardAs, Hold, NoticeState, Story};
+use crate::inbox::ledger::{
+    Attempt, AttemptOutcome, DeliveryState, DeliveryStory, HeardAs, Hold, NoticeState, RunKind, Story,
+};
 use crate::inbox::{DeliveryId, RunId, Target};
 use crate::notice::{NoticeId, RouteName, SinkName};
 use crate::record::BadRecord;
@@ -54,7 +56,8 @@ fn deliveries(connection: &Connection, notice: NoticeId) -> Result<Vec<DeliveryS
     let mut select = connection.prepare_cached(&format!(
         "SELECT d.id, l.route, l.sink, d.run, d.replaced_by, d.state, d.since, d.due, d.worker, d.claimed, \
          d.lease_until, d.ended, d.attempts, d.lost, d.class, d.error, d.location, \
-         (SELECT count(*) FROM bad_records b WHERE b.delivery = d.id), {PROGRESS_COLUMNS} \
+         (SELECT count(*) FROM bad_records b WHERE b.delivery = d.id), d.discarded, \
+         (SELECT kind FROM runs r WHERE r.id = d.replaced_by), {PROGRESS_COLUMNS} \
          FROM deliveries d JOIN lanes l ON l.id = d.lane WHERE d.notice = ?1 ORDER BY d.id DESC LIMIT ?2"
     ))?;
     let mut rows = select.query(params![notice.0, DELIVERIES_MAX])?;
@@ -86,7 +89,9 @@ fn deliveries(connection: &Connection, notice: NoticeId) -> Result<Vec<DeliveryS
             error: row.get(15)?,
             location: row.get(16)?,
             bad_records: count(row.get(17)?),
-            progress: rows::progress(row, 18)?,
+            discarded_records: count(row.get(18)?),
+            replaced_as: maybe_word(row, 19, RunKind::parse)?,
+            progress: rows::progress(row, 20)?,
             history: history(connection, id)?,
             bad_records_first: bad_records(connection, id, 1, BAD_RECORDS_MAX)?,
         });
@@ -122,7 +127,7 @@ pub(super) fn bad_records(
     limit: usize,
 ) -> Result<Vec<BadRecord>, Fault> {
     let mut select = connection.prepare_cached(
-        "SELECT number, position, reason, class, bytes FROM bad_records \
+        "SELECT number, position, reason, class, readable, cut, bytes FROM bad_records \
          WHERE delivery = ?1 AND number >= ?2 ORDER BY number LIMIT ?3",
     )?;
     let mut rows = select.query(params![delivery.0, int(from), int(limit as u64)])?;
@@ -133,7 +138,9 @@ pub(super) fn bad_records(
             offset: count(row.get(1)?),
             reason: row.get(2)?,
             class: word(row, 3, Class::parse)?,
-            bytes: row.get(4)?,
+            is_readable: row.get(4)?,
+            is_cut: row.get(5)?,
+            bytes: row.get(6)?,
         });
     }
     Ok(records)

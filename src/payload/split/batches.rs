@@ -44,7 +44,10 @@ impl Tally {
             )));
         }
         let kept = start.len().min(self.limits.bad_record_bytes_kept);
-        Ok(BadRecord { number, offset, reason, class: Class::Poison, bytes: start[..kept].to_vec() })
+        // Nobody holds more of a record than it may be long.
+        let is_cut = kept < start.len() || start.len() >= self.limits.record_bytes_max;
+        let bytes = start[..kept].to_vec();
+        Ok(BadRecord { number, offset, reason, class: Class::Poison, is_readable: false, is_cut, bytes })
     }
 }
 

@@ -41,7 +41,8 @@ pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_
             ..Row::default()
         },
         bytes_max: plan.limits.record_bytes_max,
-        kept_max: plan.limits.bad_record_bytes_kept,
+        // One more than is kept tells whether there was more.
+        kept_max: plan.limits.bad_record_bytes_kept.saturating_add(1),
     };
     let mut batches = Batches::new(plan, emit);
     let Some(header) = rows.next(&mut input)? else {

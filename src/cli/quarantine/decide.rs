@@ -1,0 +1,191 @@
+//! `longshore quarantine release` and `discard`: what becomes of what was set aside.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{Pages, Which};
+use crate::cli::exit::Exit;
+use crate::cli::screen::{number, plural};
+use crate::cli::select;
+use crate::inbox::SqliteInbox;
+use crate::inbox::ledger::{AsideKind, AsideSelector, Decided, Ledger, Quarantine, RunKind};
+
+/// What can be typed.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// Everything that was set aside
+    #[arg(long)]
+    all: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was done, for programs.
+#[derive(Clone, Debug, Serialize)]
+struct Report {
+    decision: RunKind,
+    /// `None` when nothing was done.
+    run: Option<i64>,
+    dry_run: bool,
+    #[serde(flatten)]
+    done: Decided,
+    daemon_is_running: bool,
+}
+
+pub(super) async fn release(args: Args, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
+    // Who names what goes on has agreed to it.
+    let is_agreed = !args.which.which.is_empty();
+    decide(RunKind::Release, args, is_agreed, inbox).await
+}
+
+pub(super) async fn discard(args: Args, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
+    decide(RunKind::Discard, args, false, inbox).await
+}
+
+async fn decide(kind: RunKind, args: Args, is_agreed: bool, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
+    if args.which.is_everything() != args.all {
+        let hint =
+            if args.all { "--all goes with no other choice" } else { "name some, such as 42 or 42/17, or give --all" };
+        return Err(anyhow::anyhow!("what is meant is not clear: {hint}")).map_err(Exit::Usage.because());
+    }
+    let selector = args.which.selector(select::now());
+    let plan = plan(kind, &selector, inbox).await?;
+    let mut report = Report { decision: kind, run: None, dry_run: args.dry_run, done: plan, daemon_is_running: false };
+    if args.dry_run || plan.deliveries + plan.records == 0 {
+        return tell(&report, args.json);
+    }
+    if !args.yes && !is_agreed && !select::agree(&planned("", &report), kind.as_str(), args.json)? {
+        return Err(anyhow::anyhow!("nothing was done")).map_err(Exit::Usage.because());
+    }
+    let run = inbox.decide(kind, selector.clone()).await?;
+    report.run = Some(run.0);
+    report.done = Decided { unreadable: 0, unsettled: 0, ..Decided::default() };
+    for mut pages in passes(&selector, inbox) {
+        loop {
+            let page = pages.next_whole().await?;
+            if page.is_empty() {
+                break;
+            }
+            let did = inbox.decide_on(run, page.into_iter().map(|thing| thing.id).collect()).await?;
+            report.done = report.done.and(did);
+        }
+    }
+    report.daemon_is_running = inbox.summary().await?.daemons.iter().any(|daemon| daemon.alive);
+    tell(&report, args.json)
+}
+
+/// Whole deliveries first: with one that is decided on, its records are out of the way.
+fn passes<'a>(selector: &AsideSelector, inbox: &'a SqliteInbox) -> Vec<Pages<'a>> {
+    let kinds = [AsideKind::Notices, AsideKind::Records].into_iter();
+    kinds
+        .filter(|kind| selector.only.is_none_or(|only| only == *kind))
+        .map(|kind| Pages::new(inbox, AsideSelector { only: Some(kind), ..selector.clone() }, false))
+        .collect()
+}
+
+/// What would be done, as far as a look can tell.
+async fn plan(kind: RunKind, selector: &AsideSelector, inbox: &SqliteInbox) -> anyhow::Result<Decided> {
+    let mut plan = Decided::default();
+    for mut pages in passes(selector, inbox) {
+        loop {
+            let page = pages.next().await?;
+            if page.is_empty() {
+                break;
+            }
+            for thing in page {
+                let field = match (thing.kind(), kind) {
+                    (AsideKind::Notices, RunKind::Release) if thing.target.is_none() => &mut plan.unreadable,
+                    (AsideKind::Notices, _) => &mut plan.deliveries,
+                    (AsideKind::Records, RunKind::Release) => &mut plan.not_alone,
+                    (AsideKind::Records, _) if thing.ended.is_none() => &mut plan.unsettled,
+                    (AsideKind::Records, _) => &mut plan.records,
+                };
+                *field += 1;
+            }
+        }
+    }
+    Ok(plan)
+}
+
+fn tell(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        select::print_json(report)?
+    } else {
+        select::print(&screen(report))?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn planned(head: &str, report: &Report) -> String {
+    let done = &report.done;
+    let mut text = if done.deliveries + done.records == 0 {
+        format!("nothing to {}\n", report.decision)
+    } else {
+        let parts = [(done.deliveries, "whole delivery"), (done.records, "single record")];
+        let parts: Vec<_> =
+            parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, one)| deliveries(count, one)).collect();
+        format!("{head}{}\n", parts.join(" and "))
+    };
+    for (count, why) in [
+        (done.unreadable, "could not be read when heard, so that there is nothing to deliver"),
+        (done.unsettled, "records of deliveries that are not done"),
+        (done.not_alone, "single records, which go with their notice: `longshore replay ID` delivers it again"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!("  left alone, {why}: {}\n", number(count)));
+        }
+    }
+    text
+}
+
+fn deliveries(count: u64, one: &str) -> String {
+    if count == 1 { plural(1, one) } else { plural(count, one).replace("deliverys", "deliveries") }
+}
+
+fn screen(report: &Report) -> String {
+    let Some(run) = report.run else {
+        return planned(&format!("would {} ", report.decision), report);
+    };
+    let mut text = planned(&format!("run {run}, {}: ", report.decision), report);
+    text.push_str(match (report.decision, report.daemon_is_running) {
+        (RunKind::Discard, _) => "they stay in the account, and in the history as long as the retention says\n",
+        (_, true) => "the daemon is delivering them now; `longshore status` shows how far it is\n",
+        (_, false) => "no daemon is running: `longshore run` or `longshore work --until-empty` will deliver them\n",
+    });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(decision: RunKind, run: Option<i64>) -> Report {
+        let done = Decided { deliveries: 3, records: 1_204, unreadable: 1, unsettled: 2, not_alone: 4 };
+        Report { decision, run, dry_run: run.is_none(), done, daemon_is_running: true }
+    }
+
+    #[test]
+    fn a_decision_says_its_run_and_what_it_left_alone() {
+        insta::assert_snapshot!("release", screen(&report(RunKind::Release, Some(7))));
+        insta::assert_snapshot!("discard", screen(&report(RunKind::Discard, Some(8))));
+        insta::assert_snapshot!("dry_run", screen(&report(RunKind::Discard, None)));
+        insta::assert_snapshot!("json", serde_json::to_string_pretty(&report(RunKind::Release, None)).unwrap());
+    }
+
+    #[test]
+    fn nothing_to_do_is_said() {
+        let done = Decided { not_alone: 1, ..Decided::default() };
+        let report = Report { done, ..report(RunKind::Release, None) };
+        insta::assert_snapshot!("nothing", screen(&report));
+    }
+}

@@ -1,0 +1,240 @@
+//! `longshore quarantine`: how many things were set aside for which reason.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{Pages, Which, name};
+use crate::cli::screen::{Align, Table, ago, clean, number, wrapped};
+use crate::cli::select;
+use crate::clock::UnixMs;
+use crate::inbox::SqliteInbox;
+use crate::inbox::ledger::Aside;
+
+/// Groups that are told apart; whatever fits none of them is counted together.
+const GROUPS_MAX: usize = 1_000;
+
+/// Groups on the screen.
+const SHOWN_MAX: usize = 30;
+
+/// By what things are grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum By {
+    /// Whole notices and single records apart
+    What,
+    /// The reason, whatever numbers stand in it
+    Reason,
+    /// The class of the reason
+    Class,
+    /// What the file holds
+    BlobType,
+    /// The route
+    Route,
+    /// The sink
+    Sink,
+}
+
+/// What can be typed.
+#[derive(Clone, Debug, clap::Args)]
+// Else it would be a second group of the same name beside that of its parent.
+#[group(skip)]
+pub(super) struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// By what they are grouped
+    #[arg(long, value_name = "BY", value_delimiter = ',', default_value = "what,class,blob-type,route,reason")]
+    by: Vec<By>,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a group has in common; what is not asked for is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct Key {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blob_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sink: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Group {
+    #[serde(flatten)]
+    key: Key,
+    count: u64,
+    /// The newest of them.
+    example: String,
+    #[serde(skip)]
+    newest: UnixMs,
+}
+
+pub(super) async fn run(args: Args, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
+    let now = select::now();
+    let mut pages = Pages::new(inbox, args.which.selector(now), false);
+    let mut groups = Groups::default();
+    loop {
+        let page = pages.next().await?;
+        if page.is_empty() {
+            break;
+        }
+        for thing in page {
+            groups.add(&args.by, &thing);
+        }
+    }
+    let groups = groups.largest_first();
+    if args.json {
+        select::print_json(&groups)?;
+    } else {
+        select::print(&screen(&groups, now))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Default)]
+struct Groups(BTreeMap<Key, Group>);
+
+impl Groups {
+    fn add(&mut self, by: &[By], thing: &Aside) {
+        let key = key(by, thing);
+        let is_known = self.0.contains_key(&key);
+        let key = if is_known || self.0.len() < GROUPS_MAX {
+            key
+        } else {
+            Key { reason: Some("(others)".to_owned()), ..Key::default() }
+        };
+        let group = self.0.entry(key).or_insert_with_key(|key| Group {
+            key: key.clone(),
+            count: 0,
+            example: name(thing.id),
+            newest: thing.published,
+        });
+        group.count += 1;
+    }
+
+    fn largest_first(self) -> Vec<Group> {
+        let mut groups: Vec<_> = self.0.into_values().collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+        groups
+    }
+}
+
+fn key(by: &[By], thing: &Aside) -> Key {
+    let wanted = |one: By, value: &dyn Fn() -> String| by.contains(&one).then(value);
+    let target = |part: fn(&crate::inbox::Target) -> String| thing.target.as_ref().map_or("-".to_owned(), part);
+    Key {
+        what: wanted(By::What, &|| if thing.id.number.is_some() { "records" } else { "notices" }.to_owned()),
+        class: wanted(By::Class, &|| thing.class.to_string()),
+        blob_type: wanted(By::BlobType, &|| thing.blob_type.clone()),
+        route: wanted(By::Route, &|| target(|target| target.route.to_string())),
+        sink: wanted(By::Sink, &|| target(|target| target.sink.to_string())),
+        reason: wanted(By::Reason, &|| pattern(&thing.reason)),
+    }
+}
+
+/// A reason with `#` for each number in it: `column 17` and `column 4` are one reason.
+fn pattern(reason: &str) -> String {
+    let mut out = String::with_capacity(reason.len());
+    for c in reason.chars() {
+        if !c.is_ascii_digit() {
+            out.push(c);
+        } else if !out.ends_with('#') {
+            out.push('#');
+        }
+    }
+    out
+}
+
+fn screen(groups: &[Group], now: UnixMs) -> String {
+    if groups.is_empty() {
+        return "nothing is set aside\n".to_owned();
+    }
+    let columns = [
+        ("set aside", Align::Right),
+        ("", Align::Left),
+        ("class", Align::Left),
+        ("blob type", Align::Flexible),
+        ("route", Align::Flexible),
+        ("sink", Align::Flexible),
+        ("newest", Align::Left),
+        ("published", Align::Right),
+    ];
+    let mut table = Table::new(0, &columns);
+    for group in groups.iter().take(SHOWN_MAX) {
+        let Key { what, class, blob_type, route, sink, reason: _ } = &group.key;
+        let part = |part: &Option<String>| clean(part.as_deref().unwrap_or_default());
+        table.row([
+            number(group.count),
+            part(what),
+            part(class),
+            part(blob_type),
+            part(route),
+            part(sink),
+            group.example.clone(),
+            ago(group.newest, now),
+        ]);
+    }
+    let mut text = table.lines(|row| {
+        let reason = groups[row].key.reason.as_deref()?;
+        Some(wrapped(&" ".repeat(11), &clean(reason)))
+    });
+    if groups.len() > SHOWN_MAX {
+        let left: u64 = groups[SHOWN_MAX..].iter().map(|group| group.count).sum();
+        text.push_str(&format!(
+            "and {} in {} smaller groups\n",
+            number(left),
+            number((groups.len() - SHOWN_MAX) as u64)
+        ));
+    }
+    text.push_str("next: longshore quarantine list | show ID | export | release | discard\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::fixture::NOW;
+    use crate::cli::quarantine::fixture::things;
+
+    fn grouped(by: &[By]) -> Vec<Group> {
+        let mut groups = Groups::default();
+        for thing in things() {
+            groups.add(by, &thing);
+        }
+        groups.largest_first()
+    }
+
+    #[test]
+    fn reasons_that_differ_in_a_number_are_one_group() {
+        let all = [By::What, By::Class, By::BlobType, By::Route, By::Reason];
+        let screen = screen(&grouped(&all), NOW);
+        assert!(screen.lines().all(|line| line.chars().count() <= crate::cli::screen::COLUMNS));
+        insta::assert_snapshot!(screen);
+    }
+
+    #[test]
+    fn groups_as_json() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&grouped(&[By::Class, By::Sink])).unwrap());
+    }
+
+    #[test]
+    fn groups_without_end_are_counted_together() {
+        let mut groups = Groups::default();
+        for at in 0..GROUPS_MAX + 5 {
+            let reason = format!("{:?}", at.to_string().replace(|c: char| c.is_ascii_digit(), "x") + &"y".repeat(at));
+            groups.add(&[By::Reason], &Aside { reason, ..things().remove(0) });
+        }
+        let groups = groups.largest_first();
+        assert_eq!(groups.len(), GROUPS_MAX + 1);
+        assert_eq!((groups[0].count, groups[0].key.reason.as_deref()), (5, Some("(others)")));
+    }
+}

@@ -1,0 +1,206 @@
+//! What people decide about what was set aside.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::fault::Fault;
+use super::plan::{settle_planned, settle_state};
+use super::rows::{int, word};
+use super::writer::Outcome;
+use crate::clock::UnixMs;
+use crate::inbox::ledger::{AsideId, AsideSelector, Decided, RunKind};
+use crate::inbox::{DeliveryId, RunId};
+use crate::notice::NoticeId;
+
+pub(super) fn begin(
+    connection: &Connection,
+    kind: RunKind,
+    selector: &AsideSelector,
+    now: UnixMs,
+) -> Result<Outcome<RunId>, Fault> {
+    let words = serde_json::to_string(selector).expect("a selector is always JSON");
+    let run = connection
+        .prepare_cached("INSERT INTO runs (started, selector, kind) VALUES (?1, ?2, ?3) RETURNING id")?
+        .query_row(params![now.0, words, kind.as_str()], |row| row.get(0))?;
+    Ok(Outcome::quiet(RunId(run)))
+}
+
+pub(super) fn on(
+    connection: &Connection,
+    run: RunId,
+    these: &[AsideId],
+    now: UnixMs,
+) -> Result<Outcome<Decided>, Fault> {
+    let mut select = connection.prepare_cached("SELECT kind FROM runs WHERE id = ?1")?;
+    let mut rows = select.query([run.0])?;
+    let kind = match rows.next()? {
+        Some(row) => word(row, 0, RunKind::parse)?,
+        None => return Err(Fault::Strange(format!("there is no run {}", run.0))),
+    };
+    let mut decision = Decision { connection, run, now, did: Decided::default(), heard: BTreeSet::new() };
+    match kind {
+        RunKind::Release => decision.release(these)?,
+        RunKind::Discard => decision.discard(these)?,
+        RunKind::Replay => return Err(Fault::Strange(format!("run {} is a replay, and decides nothing", run.0))),
+    }
+    Ok(Outcome { value: decision.did, woken: kind == RunKind::Release })
+}
+
+struct Decision<'a> {
+    connection: &'a Connection,
+    run: RunId,
+    now: UnixMs,
+    did: Decided,
+    /// Notices that are to be planned anew.
+    heard: BTreeSet<NoticeId>,
+}
+
+impl Decision<'_> {
+    fn release(&mut self, these: &[AsideId]) -> Result<(), Fault> {
+        for id in these {
+            match (id.delivery, id.number) {
+                (None, _) => self.did.unreadable += 1,
+                (Some(delivery), None) => self.release_delivery(id.notice, delivery)?,
+                (Some(_), Some(_)) => self.did.not_alone += 1,
+            }
+        }
+        let mut hear = self.connection.prepare_cached(
+            "UPDATE notices SET state = 'heard', run = ?2, reason = NULL, ended = NULL WHERE id = ?1",
+        )?;
+        for notice in &self.heard {
+            hear.execute(params![notice.0, self.run.0])?;
+        }
+        Ok(())
+    }
+
+    /// What a sink has confirmed is not sent again: the delivery goes on after it, under its own identity. One of which
+    /// nothing is confirmed is planned anew, since the configuration may send it elsewhere by now.
+    fn release_delivery(&mut self, notice: NoticeId, delivery: DeliveryId) -> Result<(), Fault> {
+        let Some(confirmed) = self.set_aside_whole(notice, delivery)? else {
+            return Ok(());
+        };
+        self.did.deliveries += 1;
+        if confirmed == 0 {
+            self.replace(delivery)?;
+            self.heard.insert(notice);
+            return Ok(());
+        }
+        // What lies behind its last confirmed record is read again, and set aside again if it is still bad.
+        self.connection
+            .prepare_cached("DELETE FROM bad_records WHERE delivery = ?1 AND number > ?2")?
+            .execute(params![delivery.0, int(confirmed)])?;
+        self.connection
+            .prepare_cached(
+                "UPDATE deliveries SET state = 'ready', attempts = 0, lost = 0, since = ?2, ended = NULL WHERE id = ?1",
+            )?
+            .execute(params![delivery.0, self.now.0])?;
+        settle_state(self.connection, notice, self.now)
+    }
+
+    fn discard(&mut self, these: &[AsideId]) -> Result<(), Fault> {
+        let mut touched = BTreeSet::new();
+        for id in these {
+            match (id.delivery, id.number) {
+                (None, _) => self.discard_unreadable(id.notice)?,
+                (Some(delivery), None) => self.discard_delivery(id.notice, delivery)?,
+                (Some(delivery), Some(number)) => {
+                    if self.discard_record(id.notice, delivery, number)? {
+                        touched.insert(id.notice);
+                    }
+                }
+            }
+        }
+        // Its history is kept for the retention from here on.
+        let mut withheld = self.connection.prepare_cached(
+            "UPDATE notices SET withheld = (SELECT coalesce(sum(parked + quarantined - discarded), 0) FROM deliveries d \
+             WHERE d.notice = notices.id AND d.replaced_by IS NULL), ended = iif(ended IS NULL, NULL, ?2) WHERE id = ?1",
+        )?;
+        for notice in touched {
+            withheld.execute(params![notice.0, self.now.0])?;
+        }
+        Ok(())
+    }
+
+    fn discard_unreadable(&mut self, notice: NoticeId) -> Result<(), Fault> {
+        let reason: Option<String> = self
+            .connection
+            .prepare_cached(
+                "SELECT reason FROM notices WHERE id = ?1 AND state = 'quarantined' AND verdict = 'unreadable'",
+            )?
+            .query_row([notice.0], |row| row.get(0))
+            .optional()?;
+        if let Some(reason) = reason {
+            settle_planned(self.connection, notice, self.now, &format!("discarded by hand: {reason}"))?;
+            self.did.deliveries += 1;
+        }
+        Ok(())
+    }
+
+    fn discard_delivery(&mut self, notice: NoticeId, delivery: DeliveryId) -> Result<(), Fault> {
+        if self.set_aside_whole(notice, delivery)?.is_none() {
+            return Ok(());
+        }
+        let (reason, is_planned): (Option<String>, bool) = self
+            .connection
+            .prepare_cached(
+                "SELECT d.error, n.state != 'heard' FROM deliveries d JOIN notices n ON n.id = d.notice WHERE d.id = ?1",
+            )?
+            .query_row([delivery.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        self.replace(delivery)?;
+        self.did.deliveries += 1;
+        if is_planned {
+            let reason = format!("discarded by hand: {}", reason.unwrap_or_default());
+            settle_planned(self.connection, notice, self.now, &reason)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether it was there and is discarded now.
+    fn discard_record(&mut self, notice: NoticeId, delivery: DeliveryId, number: u64) -> Result<bool, Fault> {
+        let is_done: bool = self
+            .connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM deliveries WHERE id = ?1 AND notice = ?2 AND state = 'done' \
+                 AND replaced_by IS NULL)",
+            )?
+            .query_row(params![delivery.0, notice.0], |row| row.get(0))?;
+        if !is_done {
+            self.did.unsettled += 1;
+            return Ok(false);
+        }
+        let discarded = self
+            .connection
+            .prepare_cached(
+                "UPDATE bad_records SET discarded = ?3 WHERE delivery = ?1 AND number = ?2 AND discarded IS NULL",
+            )?
+            .execute(params![delivery.0, int(number), self.now.0])?;
+        if discarded == 1 {
+            self.connection
+                .prepare_cached("UPDATE deliveries SET discarded = discarded + 1 WHERE id = ?1")?
+                .execute([delivery.0])?;
+            self.did.records += 1;
+        }
+        Ok(discarded == 1)
+    }
+
+    /// The last confirmed record of a delivery that is set aside and counts for this notice.
+    fn set_aside_whole(&self, notice: NoticeId, delivery: DeliveryId) -> Result<Option<u64>, Fault> {
+        let confirmed: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT confirmed FROM deliveries WHERE id = ?1 AND notice = ?2 AND state = 'quarantined' \
+                 AND replaced_by IS NULL",
+            )?
+            .query_row(params![delivery.0, notice.0], |row| row.get(0))
+            .optional()?;
+        Ok(confirmed.map(super::rows::count))
+    }
+
+    fn replace(&self, delivery: DeliveryId) -> Result<(), Fault> {
+        self.connection
+            .prepare_cached("UPDATE deliveries SET replaced_by = ?2 WHERE id = ?1")?
+            .execute(params![delivery.0, self.run.0])?;
+        Ok(())
+    }
+}

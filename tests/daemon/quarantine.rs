@@ -1,0 +1,56 @@
+//! What was set aside, and what a person decides about it, by the real binary.
+
+use longshore::sandbox::PublishRequest;
+use longshore::sandbox::sample::ugly::Ugly;
+use serde_json::Value;
+
+use crate::world::World;
+
+fn json(said: &str) -> Value {
+    serde_json::from_str(said).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_set_aside_is_shown_exported_released_and_discarded() {
+    let world = World::new("[work]\nretry_min = \"100ms\"\n").await;
+    world.sandbox.publish(PublishRequest::ugly(Ugly::BadLine)).await.expect("published");
+    world.sandbox.publish(PublishRequest::ugly(Ugly::UnknownType)).await.expect("published");
+    let daemon = world.start(&["run"]);
+    world.wait("both have ended", |summary| summary.notices.finished + summary.notices.quarantined == 2).await;
+
+    let groups = json(&world.say(&["quarantine", "--by", "what", "--json"]).await);
+    assert_eq!(groups.as_array().expect("groups").len(), 2, "{groups}");
+    let listed = json(&world.say(&["quarantine", "list", "--json"]).await);
+    let thing = |is_record: bool| {
+        let all = listed.as_array().expect("a list").iter();
+        all.clone().find(|thing| thing["record"].is_u64() == is_record).expect("one of each").clone()
+    };
+    let (record, whole) = (thing(true), thing(false));
+    let record_name = format!("{}/{}", record["notice"], record["record"]);
+    let whole_name = whole["notice"].to_string();
+    let raw = world.say(&["quarantine", "show", &record_name, "--raw"]).await;
+    assert_eq!(raw.len() as u64, record["bytes_kept"].as_u64().expect("bytes"));
+
+    let file = world.config.with_file_name("export.jsonl");
+    let path = file.to_str().expect("a path");
+    world.say(&["quarantine", "export", "--output", path]).await;
+    let exported = std::fs::read_to_string(&file).expect("the export");
+    assert_eq!(exported.lines().count(), 2);
+    assert!(exported.lines().any(|line| json(line)["text"] == raw.as_str()), "{exported}");
+
+    // Nothing was mended, so that it comes back.
+    let released = json(&world.say(&["quarantine", "release", &whole_name, "--json"]).await);
+    assert_eq!(released["deliveries"], 1, "{released}");
+    let run = released["run"].as_i64().expect("a run");
+    world.wait("it is set aside again", |summary| summary.notices.quarantined == 1).await;
+    let story = json(&world.say(&["show", &whole_name, "--json"]).await);
+    assert_eq!(story["deliveries"][0]["replaced_as"], "release", "{story}");
+    assert_eq!(story["run"], run, "{story}");
+
+    let discarded = json(&world.say(&["quarantine", "discard", "--all", "--yes", "--json"]).await);
+    assert_eq!((&discarded["deliveries"], &discarded["records"]), (&Value::from(1), &Value::from(1)), "{discarded}");
+    assert_eq!(world.say(&["quarantine"]).await, "nothing is set aside\n");
+    let summary = world.wait("nothing is held back", |summary| summary.notices.with_withheld_records == 0).await;
+    assert_eq!((summary.notices.quarantined, summary.notices.skipped, summary.notices.finished), (0, 1, 1));
+    daemon.stop().await;
+}
