@@ -9,7 +9,7 @@ use super::{Rules, each, globs, section};
 use crate::blob_type::BlobTypeFilter;
 use crate::config::problem::Problem;
 use crate::config::reader::Written;
-use crate::config::written::{Document, Feed, Only, Route, Sink};
+use crate::config::written::{Document, Only, Route, Sink};
 use crate::notice::{FeedName, RouteName, SinkName};
 use crate::route::{Condition, FormatHints, Match, RouteSettings};
 
@@ -26,7 +26,11 @@ impl Rules<'_, '_> {
                 route.get_ref().name.spanned().map(|name| (name.get_ref().0.as_str(), name.span()))
             }),
         );
-        let feeds: Vec<&str> = each(&document.feed).iter().filter_map(|feed| feed_name(feed.get_ref())).collect();
+        let feeds: Vec<&str> = each(&document.feed)
+            .iter()
+            .filter_map(|feed| feed.get_ref().name().value())
+            .map(|name| name.0.as_str())
+            .collect();
         let sinks: Vec<&str> = each(&document.sink)
             .iter()
             .filter_map(|sink| sink.get_ref().name().value())
@@ -141,7 +145,7 @@ impl Rules<'_, '_> {
 
     fn feeds_without_route(&mut self, document: &Document, routes: &[(RouteSettings, Range<usize>)]) {
         for feed in each(&document.feed) {
-            let Some(name) = feed_name(feed.get_ref()) else { continue };
+            let Some(name) = feed.get_ref().name().value().map(|name| name.0.as_str()) else { continue };
             let is_taken = |(route, _): &(RouteSettings, Range<usize>)| {
                 route.feeds.is_empty() || route.feeds.iter().any(|taken| taken.as_str() == name)
             };
@@ -189,13 +193,6 @@ impl Rules<'_, '_> {
                     .warning(),
             );
         }
-    }
-}
-
-fn feed_name(feed: &Feed) -> Option<&str> {
-    match feed {
-        Feed::ServiceBus(settings) => settings.name.value().map(|name| name.0.as_str()),
-        Feed::Unknown(name) => name.value().map(|name| name.0.as_str()),
     }
 }
 

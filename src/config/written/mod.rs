@@ -16,10 +16,13 @@ use super::value::{
     Address, Glob, Limit, Listen, Literal, Name, OneOf, PathText, Pointer, Size, SizeLimit, Time, Whole, Word, either,
     one_of,
 };
-use crate::feed::service_bus::Transport;
 use crate::inbox::Ordering;
 use crate::route::{AtDeadline, Match, MissingParent};
 use crate::sink::{DirectoryFormat, HttpBody, HttpMethod};
+
+pub use feeds::{Feed, ServiceBusFeed};
+
+mod feeds;
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;
@@ -64,38 +67,6 @@ section! {
         refresh_ahead: Time<SECOND, DAY>,
         refresh_interval_min: Time<SECOND, DAY>,
     }
-}
-
-section! {
-    /// A Service Bus subscription.
-    ServiceBusFeed {
-        name: Name,
-        r#type: Raw,
-        tenant_service: Address,
-        integration_name: String,
-        connection_string_file: PathText,
-        subscription: String,
-        blob_urls_file: PathText,
-        include: Vec<Spanned<Glob>>,
-        exclude: Vec<Spanned<Glob>>,
-        transport: OneOf<Transport>,
-        batch_messages_max: Whole<1, 5_000>,
-        batch_wait: Time<0, { 10 * SECOND }>,
-        reconnect_min: Time<1, HOUR>,
-        reconnect_max: Time<1, DAY>,
-        reconnect_reset: Time<SECOND, DAY>,
-        silence_max: Time<SECOND, DAY>,
-        ca_file: PathText,
-    }
-}
-
-/// A feed of any type.
-#[derive(Clone, Debug)]
-pub enum Feed {
-    /// `type = "service-bus"`.
-    ServiceBus(Box<ServiceBusFeed>),
-    /// No known type; already reported. Its name is kept, so that a route that names it is not wrong as well.
-    Unknown(Written<Name>),
 }
 
 section! {
@@ -350,17 +321,6 @@ fn name_in(key: &str, table: &DeTable<'_>, problems: &mut Problems<'_>) -> Writt
     table.get("name").map_or(Written::Absent, |name| Written::read(&full_key(key, "name"), name, problems))
 }
 
-impl FromToml for Feed {
-    fn read(key: &str, value: &Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> Option<Self> {
-        let table = table(key, value, problems)?;
-        let feed = type_of(key, table, value.span(), &["service-bus"], problems);
-        Some(match feed {
-            Some(_) => Self::ServiceBus(Box::new(ServiceBusFeed::read_table(key, table, problems))),
-            None => Self::Unknown(name_in(key, table, problems)),
-        })
-    }
-}
-
 impl FromToml for Sink {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> Option<Self> {
         let table = table(key, value, problems)?;
@@ -372,10 +332,6 @@ impl FromToml for Sink {
             None => Self::Unknown(name_in(key, table, problems)),
         })
     }
-}
-
-impl Word for Transport {
-    const WORDS: &'static [(&'static str, Self)] = &[("amqp", Self::Amqp), ("websocket", Self::WebSocket)];
 }
 
 impl Word for Match {
