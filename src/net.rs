@@ -26,6 +26,12 @@ pub enum NetError {
     /// The system has no usable trust store and no CA file is configured.
     #[error("no trusted root certificate was found on this system; install ca-certificates or set `ca_file`")]
     NoRoots,
+    /// The environment names a proxy that cannot be one. Its address may hold a password, and so is not told.
+    #[error("the proxy that the variable {variable} names cannot be used: write it as http://host:port")]
+    Proxy {
+        /// The environment variable.
+        variable: &'static str,
+    },
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be built: {0}")]
     Client(String),
@@ -85,11 +91,43 @@ impl Default for HttpLimits {
 }
 
 /// An HTTP client that follows no redirect (a token must not travel), undoes no `Content-Encoding` (the payload room
-/// decides on the bytes), uses no proxy that it was not told of, and checks certificates against [`tls_config`].
+/// decides on the bytes), and checks certificates against [`tls_config`]. It goes through the proxy that `HTTPS_PROXY`
+/// (or `ALL_PROXY`) names for https, less what `NO_PROXY` lists; plain http, which is for loopback only, never does,
+/// since a proxy would read its tokens, and neither does any other request to loopback.
 ///
 /// # Errors
 /// When the roots or the client cannot be made.
 pub fn http_client(ca_file: Option<&Path>, limits: HttpLimits) -> Result<reqwest::Client, NetError> {
+    client(ca_file, limits, proxy_of_environment()?)
+}
+
+/// The first of these variables that is set and not empty.
+fn variable(names: &[&'static str]) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| {
+        let value = std::env::var(name).ok().filter(|value| !value.trim().is_empty())?;
+        Some((*name, value))
+    })
+}
+
+fn proxy_of_environment() -> Result<Option<reqwest::Proxy>, NetError> {
+    let Some((variable_name, address)) = variable(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]) else {
+        return Ok(None);
+    };
+    let direct = variable(&["NO_PROXY", "no_proxy"]).map(|(_, list)| list).unwrap_or_default();
+    proxy(&address, &direct).map(Some).map_err(|_| NetError::Proxy { variable: variable_name })
+}
+
+/// The proxy at `address` for https, less the hosts of `direct` (a list as in `NO_PROXY`) and loopback.
+fn proxy(address: &str, direct: &str) -> reqwest::Result<reqwest::Proxy> {
+    let direct = reqwest::NoProxy::from_string(&format!("localhost,127.0.0.0/8,::1,{direct}"));
+    Ok(reqwest::Proxy::https(address)?.no_proxy(direct))
+}
+
+fn client(
+    ca_file: Option<&Path>,
+    limits: HttpLimits,
+    proxy: Option<reqwest::Proxy>,
+) -> Result<reqwest::Client, NetError> {
     let tls = tls_config(ca_file)?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured((*tls).clone())
@@ -98,6 +136,11 @@ pub fn http_client(ca_file: Option<&Path>, limits: HttpLimits) -> Result<reqwest
         .read_timeout(limits.idle)
         .pool_idle_timeout(Duration::from_secs(30))
         .user_agent(concat!("longshore/", env!("CARGO_PKG_VERSION")));
+    // What reqwest would take from the environment by itself includes a proxy for plain http.
+    builder = builder.no_proxy();
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy);
+    }
     if let Some(total) = limits.total {
         builder = builder.timeout(total);
     }
@@ -142,7 +185,39 @@ pub async fn read_bounded(answer: reqwest::Response, bytes_max: usize) -> Result
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_proxy_is_asked_for_a_tunnel_to_https_elsewhere_and_for_nothing_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("bound"));
+        let proxy = proxy(&address, "direct.example").expect("an address");
+        let client = client(None, HttpLimits::default(), Some(proxy)).expect("a client");
+        let asked = async {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).await.expect("a line");
+            line
+        };
+        let request = client.get("https://vendor.example/x?sig=secret").send();
+        let (asked, answered) = tokio::join!(asked, request);
+        assert_eq!(asked, "CONNECT vendor.example:443 HTTP/1.1\r\n", "no address and no token, only the host");
+        answered.expect_err("the proxy hung up");
+
+        // A port on which nobody listens by now.
+        let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = held.local_addr().expect("bound").port();
+        drop(held);
+        for direct in [format!("http://127.0.0.1:{port}/"), format!("https://localhost:{port}/")] {
+            let refused = client.get(&direct).send().await.expect_err("nobody listens there");
+            assert!(refused.is_connect(), "{refused:?}");
+        }
+        let nobody = tokio::time::timeout(Duration::from_millis(1), listener.accept()).await;
+        assert!(nobody.is_err(), "loopback was asked for through the proxy");
+    }
 
     #[test]
     fn plain_http_goes_to_loopback_only() {

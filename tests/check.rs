@@ -128,6 +128,32 @@ async fn check_connect_walks_every_way_and_names_the_step_that_fails() {
     sandbox.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_of_the_environment_sees_nothing_of_what_goes_to_loopback() {
+    let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("the sandbox starts");
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("longshore.toml");
+    std::fs::write(&config, configuration(&sandbox, "longshore")).expect("written");
+    let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("http://{}", trap.local_addr().expect("bound"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+    command.arg("--config").arg(&config).args(["check", "--connect"]).kill_on_drop(true);
+    command.env("HTTP_PROXY", &address).env("http_proxy", &address).env("HTTPS_PROXY", &address);
+    tokio::select! {
+        output = tokio::time::timeout(LIMIT, command.output()) => {
+            let output = output.expect("it ends").expect("it starts");
+            assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stdout));
+        }
+        caught = trap.accept() => panic!("the proxy was asked: {caught:?}"),
+    }
+    command.env("HTTPS_PROXY", "socks://user:canary@nowhere:x");
+    let output = tokio::time::timeout(LIMIT, command.output()).await.expect("it ends").expect("it starts");
+    let shown = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_ne!(code(&output), 0);
+    assert!(shown.contains("the variable HTTPS_PROXY names") && !shown.contains("canary"), "{shown}");
+    sandbox.stop().await;
+}
+
 #[tokio::test]
 async fn check_says_which_route_takes_a_blob_type() {
     let folder = tempfile::tempdir().expect("a folder");
