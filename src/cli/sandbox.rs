@@ -45,7 +45,7 @@ pub struct Args {
     /// How long the tokens of TenantService are good, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
     token_lifetime: u64,
-    /// Publish so many files at the start: items, prices, stores and customers in turn
+    /// Publish so many files at the start: items, prices, stores, customers and store groups in turn
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     publish: u32,
 }

@@ -42,6 +42,7 @@ mod example_tests;
 #[cfg(test)]
 mod tests;
 
+pub use keys::UNNAMED as UNNAMED_KEY;
 pub use log::{LogFormat, LogSettings, log_filter};
 pub use meaning::{Files, Surroundings};
 pub use problem::{ConfigError, Findings, Look, Problem};

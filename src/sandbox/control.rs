@@ -35,13 +35,14 @@ GET    /state                          counts and faults of every part
 GET    /blobs                          the blobs that lie in the store, at most 1000
 POST   /publish                        {\"file\": {\"sample\": {\"kind\": \"items\", \"records\": 1000}}, \"files\": 3}
          file: sample | repeated | ugly | text | path | uri | message
-         sample: kind (items prices stores customers), records, first, parents, seed,
+         sample: kind (items prices stores customers store-groups), records, first, parents, seed,
                  format (json-lines json-array xml-lines xml-document csv), compression (none gzip deflate br zstd),
                  bom, last_newline_missing
          repeated: kind, decompressed_bytes, block_records, seed, compression (gzip none)
          ugly: way (truncated-gzip corrupt-gzip multi-member-gzip plain-called-gzip gzip-called-plain bad-line
                  long-line utf16 bom-and-no-last-newline cr-lf empty unknown-type missing-blob), first, records, seed
-         also: blob_type, correlation_id, content_type, content_encoding, properties, message_id, pascal_case
+         also: blob_type, correlation_id, content_type, content_encoding, properties, message_id, pascal_case,
+                 parents_after (of a sample: what its records refer to is published last)
 POST   /rotate-keys                    optional {\"service_bus\": true, \"blob\": true}
 POST   /expire-tokens                  optional {\"service_bus\": true, \"blob\": true, \"access\": true}
 POST   /detach                         optional {\"condition\": \"amqp:link:detach-forced\"}

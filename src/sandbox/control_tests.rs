@@ -62,6 +62,24 @@ async fn what_is_published_lies_in_the_store_and_on_the_subscription() {
 }
 
 #[tokio::test]
+async fn children_can_be_published_before_their_parents() {
+    let api = Api::start().await;
+    let body =
+        r#"{"file": {"sample": {"kind": "prices", "first": 20, "records": 5}}, "files": 2, "parents_after": true}"#;
+    let published = api.post("/publish", body).await;
+    let told: Vec<(String, u64)> = published
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|file| (file["blob_type"].to_string(), file["records"].as_u64().expect("a number")))
+        .collect();
+    let prices = ("\"Gateway.PriceChanges\"".to_owned(), 5);
+    // From the start of the row of items that number 20 stands in, for the bundles in it.
+    let items = ("\"Gateway.ItemChanges\"".to_owned(), 14);
+    assert_eq!(told, [prices.clone(), prices, items, ("\"StoreService.StoreGroups\"".to_owned(), 40)]);
+}
+
+#[tokio::test]
 async fn every_verb_can_be_said() {
     let api = Api::start().await;
     for (path, body) in [

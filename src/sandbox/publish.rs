@@ -48,6 +48,10 @@ pub struct PublishRequest {
     /// Announce under `BlobType`, `Uri` and so on, as older exports did.
     #[serde(default)]
     pub pascal_case: bool,
+    /// After the last file, publish what its records refer to: for prices their items and store groups, for stores
+    /// their store groups. So children come before their parents, as they do in a real export.
+    #[serde(default)]
+    pub parents_after: bool,
 }
 
 const fn one() -> u32 {
@@ -104,6 +108,7 @@ impl PublishRequest {
             properties: None,
             message_id: None,
             pascal_case: false,
+            parents_after: false,
         }
     }
 
@@ -172,6 +177,14 @@ impl Sandbox {
         let mut published = Vec::new();
         for number in 0..request.files {
             published.push(self.publish_one(&request, number).await?);
+        }
+        if request.parents_after {
+            let FileSource::Sample(spec) = &request.file else {
+                return Err(SandboxError::Request("only a sample has parents that are known".to_owned()));
+            };
+            for parents in spec.parents_of(request.files) {
+                published.push(self.publish_one(&PublishRequest::samples(parents, 1), 0).await?);
+            }
         }
         Ok(published)
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::config::{AccessConfig, Changed, Config, FeedConfig, FeedKind, show_size, show_time};
+use crate::config::{AccessConfig, Changed, Config, FeedConfig, FeedKind, UNNAMED_KEY, show_size, show_time};
 use crate::feed::service_bus::Transport;
 use crate::inbox::Ordering;
 use crate::route::{
@@ -229,9 +229,15 @@ impl Key {
     }
 }
 
-/// `sku /identifier/sku, or gtin /identifier/mainGTIN`.
+/// `sku /identifier/sku, or gtin /identifier/mainGTIN`; a key without a name is just its pointers.
 fn alternatives(keys: &[Key]) -> String {
-    let each: Vec<_> = keys.iter().map(|key| format!("{} {}", key.name, key.pointers.join(" and "))).collect();
+    let each: Vec<_> = keys
+        .iter()
+        .map(|key| match key.name.as_str() {
+            UNNAMED_KEY => key.pointers.join(" and "),
+            name => format!("{name} {}", key.pointers.join(" and ")),
+        })
+        .collect();
     each.join(", or ")
 }
 

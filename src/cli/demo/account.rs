@@ -19,8 +19,8 @@ pub struct Found {
 }
 
 /// Holds `names`, of every record that lies in the output, against `expected`.
-pub fn compare(expected: &[String], names: impl IntoIterator<Item = String>) -> Found {
-    let mut open: HashMap<&str, u64> = expected.iter().map(|name| (name.as_str(), 0)).collect();
+pub fn compare(expected: &[&str], names: impl IntoIterator<Item = String>) -> Found {
+    let mut open: HashMap<&str, u64> = expected.iter().map(|name| (*name, 0)).collect();
     let mut found = Found::default();
     for name in names {
         match open.get_mut(name.as_str()) {
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn a_record_that_lies_nowhere_is_lost_and_one_that_lies_twice_is_doubled() {
         let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let found = compare(&texts(&["a", "b", "c"]), texts(&["a", "b", "b", "x"]));
+        let found = compare(&["a", "b", "c"], texts(&["a", "b", "b", "x"]));
         assert_eq!(found, Found { lost: 1, duplicated: 2 });
     }
 }

@@ -156,10 +156,18 @@ async fn wait(ledger: &dyn Ledger, published: u64, screen: &mut Screen) -> anyho
 
 /// Holds what lies in the output against what was published.
 fn find(loads: &[Load], dir: &Path) -> anyhow::Result<Found> {
-    let expected: Vec<String> = loads.iter().flat_map(|load| load.expected.iter().cloned()).collect();
-    let mut names = account::names_in_folder(&dir.join("output"))?;
-    names.extend(account::names_in_table(&dir.join("shop.db"), "prices")?);
-    Ok(account::compare(&expected, names))
+    let expected = |goes_there: fn(&Load) -> bool| -> Vec<&str> {
+        let loads = loads.iter().filter(|load| goes_there(load));
+        loads.flat_map(|load| load.expected.iter().map(String::as_str)).collect()
+    };
+    let in_files = account::names_in_folder(&dir.join("output"))?;
+    let mut in_shop = Vec::new();
+    for table in ["items", "prices", "store-groups"] {
+        in_shop.extend(account::names_in_table(&dir.join("shop.db"), table)?);
+    }
+    let files = account::compare(&expected(|load| load.to_files), in_files);
+    let shop = account::compare(&expected(|load| load.to_shop), in_shop);
+    Ok(Found { lost: files.lost + shop.lost, duplicated: files.duplicated + shop.duplicated })
 }
 
 /// The demo's configuration: what a user would write, with bounds that suit a minute.
@@ -167,16 +175,53 @@ fn config_text(sandbox: &Sandbox) -> String {
     format!(
         r#"# The configuration of the demo.
 {access}
+# What records are about. Here store groups come as XML, items as JSON.
+[[entity]]
+name = "store-group"
+blob_types = ["StoreService.StoreGroups"]
+key = "StoreGroup/code"
+
+[[entity]]
+name = "item"
+blob_types = ["Gateway.ItemChanges"]
+key = {{ sku = "/identifier/sku", gtin = "/identifier/mainGTIN" }}
+
+# A price waits for its item and its store group.
 [[route]]
 name = "prices"
 blob_types = ["Gateway.PriceChanges"]
 sinks = ["shop"]
+parents = [
+  {{ entity = "item", key = {{ sku = "/itemIdentifier/sku", gtin = "/itemIdentifier/mainGTIN" }} }},
+  {{ entity = "store-group", key = "/storeGroup/code" }},
+]
 
+# A bundle waits for the items that it is made of, which may stand in the same file.
+[[route]]
+name = "items"
+blob_types = ["Gateway.ItemChanges"]
+sinks = ["shop"]
+parents = [
+  {{ entity = "item", key = {{ sku = "/bundleContentItemReferences/0/item/sku" }} }},
+  {{ entity = "item", key = {{ sku = "/bundleContentItemReferences/1/item/sku" }} }},
+]
+
+# A store waits for its profile and its price zone, and a price zone for its profile.
 [[route]]
 name = "open-stores"
 blob_types = ["StoreService.Stores"]
 only = [{{ pointer = "/isOpen", equals = [true] }}]
 sinks = ["files"]
+parents = [
+  {{ entity = "store-group", key = "/profile/code" }},
+  {{ entity = "store-group", key = "/priceZone" }},
+]
+
+[[route]]
+name = "store-groups"
+blob_types = ["StoreService.StoreGroups"]
+sinks = ["shop", "files"]
+parents = [{{ entity = "store-group", key = "StoreGroup/profile/code" }}]
 
 [[route]]
 name = "ugly"
@@ -198,7 +243,7 @@ name = "shop"
 type = "sqlite"
 path = "shop.db"
 table = "{{route}}"
-key = ["/priceGuid"]
+key = {{ prices = ["/priceGuid"], items = ["/identifier/sku"], store-groups = ["StoreGroup/code"] }}
 
 [inbox]
 path = "inbox.db"

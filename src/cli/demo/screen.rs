@@ -177,7 +177,7 @@ impl Outcome {
         );
         let _ = writeln!(
             text,
-            "\nfiles     {}\nprices    {}/shop.db\nlook      longshore --config {}/longshore.toml status | notices | show 1",
+            "\nfiles     {}\nshop      {}/shop.db\nlook      longshore --config {}/longshore.toml status | notices | show 1",
             self.output, self.dir, self.dir
         );
         text

@@ -21,20 +21,26 @@ pub use repeated::RepeatedSpec;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
-    /// Items, with their identifiers.
+    /// Items, with their identifiers. Each sixteenth is a bundle of two others, which come before it.
     #[default]
     Items,
     /// Prices; each belongs to an item and to a store group.
     Prices,
-    /// Stores, with the groups that they belong to.
+    /// Stores; each belongs to two store groups, its profile and its price zone.
     Stores,
     /// Customers.
     Customers,
+    /// Store groups. A price zone belongs to a profile, which is a store group as well. The first
+    /// [`STORE_GROUPS`] are those that stores and prices name.
+    StoreGroups,
 }
+
+/// How many store groups stores and prices refer to.
+pub const STORE_GROUPS: u64 = record::STORE_GROUPS;
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Items, Self::Prices, Self::Stores, Self::Customers];
+    pub const ALL: [Self; 5] = [Self::Items, Self::Prices, Self::Stores, Self::Customers, Self::StoreGroups];
 
     /// The blob type under which such a file is announced.
     #[must_use]
@@ -44,6 +50,7 @@ impl Kind {
             Self::Prices => "Gateway.PriceChanges",
             Self::Stores => "StoreService.Stores",
             Self::Customers => "Customers",
+            Self::StoreGroups => "StoreService.StoreGroups",
         }
     }
 
@@ -54,6 +61,7 @@ impl Kind {
             Self::Prices => "Price",
             Self::Stores => "Store",
             Self::Customers => "Customer",
+            Self::StoreGroups => "StoreGroup",
         }
     }
 }
@@ -197,6 +205,34 @@ impl SampleSpec {
     #[must_use]
     pub fn record(&self, index: u64) -> serde_json::Value {
         record::record(self.kind, self.seed, self.first + index, self.parents)
+    }
+
+    /// The files whose records must be there before those of this one and of `files` further ones like it.
+    #[must_use]
+    pub fn parents_of(&self, files: u32) -> Vec<Self> {
+        /// Items in a row of which the last is a bundle of two others.
+        const ROW: u64 = record::BUNDLE_EVERY;
+        let records = self.records.saturating_mul(files.into());
+        let of = |kind, first, records| Self {
+            first,
+            seed: self.seed,
+            format: self.format,
+            compression: self.compression,
+            ..Self::new(kind, records)
+        };
+        let groups = of(Kind::StoreGroups, 0, STORE_GROUPS);
+        match self.kind {
+            Kind::Prices => {
+                let (first, end) = match self.parents {
+                    Some(items) => (0, items.max(1)),
+                    None => (self.first, self.first.saturating_add(records)),
+                };
+                let first = first - first % ROW;
+                vec![of(Kind::Items, first, end - first), groups]
+            }
+            Kind::Stores => vec![groups],
+            Kind::Items | Kind::Customers | Kind::StoreGroups => Vec::new(),
+        }
     }
 
     /// Writes the file.

@@ -32,6 +32,15 @@ const TOWNS: [&str; 8] = ["Oslo", "Bergen", "Trondheim", "Tromsø", "Ålesund", 
 const NAMES: [&str; 8] = ["Åse", "Bjørn", "Céline", "Dag", "Elif", "Frøya", "Göran", "Hanna"];
 const SURNAMES: [&str; 8] = ["Nordmann", "Lund", "Østby", "Berg", "Søndergaard", "Kowalski", "Haugen", "Strand"];
 
+/// How many store groups there are that stores and prices refer to.
+pub(super) const STORE_GROUPS: u64 = 40;
+/// The first of them are profiles, the next price zones, the others private.
+const PROFILES: u64 = 3;
+const PRICE_ZONES: u64 = 9;
+const PRIVATE: u64 = PROFILES + PRICE_ZONES;
+/// The last of so many items is a bundle.
+pub(super) const BUNDLE_EVERY: u64 = 16;
+
 /// The record of number `number`.
 pub(super) fn record(kind: Kind, seed: u64, number: u64, parents: Option<u64>) -> Value {
     // One generator a record, so that a record does not depend on those before it.
@@ -41,6 +50,7 @@ pub(super) fn record(kind: Kind, seed: u64, number: u64, parents: Option<u64>) -
         Kind::Prices => price(number, parents.map_or(number, |items| number % items.max(1)), &mut rng),
         Kind::Stores => store(number, &mut rng),
         Kind::Customers => customer(number, &mut rng),
+        Kind::StoreGroups => store_group(number, &mut rng),
     }
 }
 
@@ -81,22 +91,56 @@ fn item(number: u64, rng: &mut Rng) -> Value {
         "itemText": format!("{} {}", one_of(rng, &GOODS), one_of(rng, &SIZES)),
         "modelNo": format!("M{}", number / 4),
         "itemGroupNo": format!("{}", 100 + rng.u32(0..60)),
+        "bundleContentItemReferences": bundled(number),
         "vat": [{ "code": if rng.u8(0..4) == 0 { "15" } else { "25" }, "countryCode": "NO" }],
         "status": { "isDeactivated": rng.u8(0..50) == 0, "isDeleted": rng.u8(0..100) == 0 },
         "lastChangedUtc": moment(number, rng),
     })
 }
 
+/// What a bundle is made of: items of the same row of [`BUNDLE_EVERY`], so that they come before it.
+fn bundled(number: u64) -> Value {
+    if number % BUNDLE_EVERY != BUNDLE_EVERY - 1 {
+        return json!([]);
+    }
+    json!([
+        { "quantity": 2, "item": identifier(number - 7) },
+        { "quantity": 1, "item": identifier(number - 14) },
+    ])
+}
+
+/// What names a store group, in its own record and in those that belong to it.
+fn store_group_code(number: u64) -> (String, &'static str) {
+    match number {
+        0..PROFILES => (format!("P{number}"), "Profile"),
+        PROFILES..PRIVATE => (format!("Z{}", number - PROFILES), "PriceZone"),
+        _ => (format!("G{number:03}"), "Private"),
+    }
+}
+
+fn store_group(number: u64, rng: &mut Rng) -> Value {
+    let (code, kind) = store_group_code(number);
+    let profile = if number < PROFILES { Value::Null } else { json!({ "code": format!("P{}", number % PROFILES) }) };
+    json!({
+        "code": code,
+        "externalNo": format!("{number}"),
+        "type": kind,
+        "name": format!("{} {number}", one_of(rng, &TOWNS)),
+        "profile": profile,
+        "lastChangedUtc": moment(number, rng),
+    })
+}
+
 fn price(number: u64, item: u64, rng: &mut Rng) -> Value {
-    let group = rng.u32(1..40);
-    let kind = one_of(rng, &["Private", "Profile", "PriceZone"]);
+    let group = rng.u64(..STORE_GROUPS);
+    let (code, kind) = store_group_code(group);
     // Cents are counted whole, so that no amount has a tail of binary digits.
     let cents = rng.u32(1..20_000) * 10 + 90;
     let guid = uuid::Builder::from_random_bytes(rng.u128(..).to_be_bytes()).into_uuid();
     json!({
         "priceGuid": guid.to_string(),
         "itemIdentifier": identifier(item),
-        "storeGroup": { "code": format!("G{group:03}"), "externalNo": format!("{group}"), "type": kind },
+        "storeGroup": { "code": code, "externalNo": format!("{group}"), "type": kind },
         "fromDate": day(number),
         "toDate": if rng.bool() { Value::Null } else { Value::from(day(number + 14)) },
         "salesPrice": { "amount": f64::from(cents) / 100.0, "currencyCode": "NOK" },
@@ -111,8 +155,9 @@ fn store(number: u64, rng: &mut Rng) -> Value {
     json!({
         "storeNo": format!("{}", 1_000 + number),
         "name": format!("{town} {}", one_of(rng, &["sentrum", "nord", "øst", "stasjon"])),
-        "profile": { "code": format!("P{}", number % 3), "countryCode": "NO" },
-        "priceZone": format!("Z{}", number % 9),
+        // A price zone lies inside one profile: zone and profile leave the same rest.
+        "profile": { "code": format!("P{}", number % PROFILES), "countryCode": "NO" },
+        "priceZone": format!("Z{}", number % PRICE_ZONES),
         "teams": (0..teams).map(|team| format!("T{team}")).collect::<Vec<_>>(),
         "address": { "street": format!("Storgata {}", rng.u32(1..200)), "postalCode": format!("{:04}", rng.u32(100..9_999)), "city": town },
         "isOpen": rng.u8(0..25) != 0,

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::io::Read as _;
 
 use flate2::bufread::MultiGzDecoder;
@@ -88,6 +89,46 @@ fn a_price_belongs_to_an_item_of_its_range() {
     let parent = |index| prices.record(index)["itemIdentifier"].clone();
     assert_eq!(parent(3), items.record(3)["identifier"]);
     assert_eq!(parent(23), items.record(3)["identifier"]);
+}
+
+/// Every value under one of these names in `record`.
+fn references(record: &Value) -> Vec<(Kind, Value)> {
+    let item = |pointer: &str| record.pointer(pointer).map(|found| (Kind::Items, found["sku"].clone()));
+    let group = |pointer: &str| record.pointer(pointer).map(|found| (Kind::StoreGroups, found.clone()));
+    let bundled = ["/bundleContentItemReferences/0/item", "/bundleContentItemReferences/1/item", "/itemIdentifier"];
+    let groups = ["/storeGroup/code", "/profile/code", "/priceZone"];
+    bundled.iter().filter_map(|at| item(at)).chain(groups.iter().filter_map(|at| group(at))).collect()
+}
+
+#[test]
+fn whatever_a_sample_refers_to_is_among_its_parents_or_before_it() {
+    for spec in [
+        SampleSpec { first: 30, ..SampleSpec::new(Kind::Prices, 40) },
+        SampleSpec { parents: Some(20), ..SampleSpec::new(Kind::Prices, 50) },
+        SampleSpec::new(Kind::Stores, 40),
+        SampleSpec::new(Kind::StoreGroups, 40),
+        SampleSpec::new(Kind::Items, 40),
+    ] {
+        let twice = SampleSpec { first: spec.first + spec.records, ..spec.clone() };
+        let mut known = HashSet::new();
+        let mut kinds = HashSet::new();
+        let mut children = 0;
+        let parents = spec.parents_of(2);
+        for file in parents.iter().chain([&spec, &twice]) {
+            for record in (0..file.records).map(|index| file.record(index)) {
+                for (kind, key) in references(&record) {
+                    // Within the parents, what comes first is before what refers to it.
+                    assert!(known.contains(&(kind, key.clone())), "{kind:?} {key} of {record}");
+                    children += 1;
+                    kinds.insert(kind);
+                }
+                let own = [(Kind::Items, record.pointer("/identifier/sku")), (Kind::StoreGroups, record.get("code"))];
+                known.extend(own.into_iter().filter_map(|(kind, key)| Some((kind, key?.clone()))));
+            }
+        }
+        assert!(children >= 2, "{spec:?} refers to {children}");
+        assert!(kinds.contains(&Kind::Items) || spec.kind == Kind::Stores || spec.kind == Kind::StoreGroups);
+    }
 }
 
 #[tokio::test]
