@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::ledger::{
-    Attempt, AttemptOutcome, DaemonSummary, DeliveryState, DeliveryStory, Done, HeardAs, Hold, NoticeCounts,
+    Attempt, AttemptOutcome, Audited, DaemonSummary, DeliveryState, DeliveryStory, Done, HeardAs, Hold, NoticeCounts,
     NoticeLine, NoticeState, RouteSummary, RunKind, Story, Summary, Waiting,
 };
 use crate::inbox::{DeliveryId, Progress, RunId, Target};
@@ -226,6 +226,7 @@ pub fn empty_summary() -> Summary {
         routes: Vec::new(),
         last_day: Done::default(),
         unbalanced: 0,
+        audit: None,
         database_bytes: 73_728,
         free_bytes: 0,
         log_bytes: 0,
@@ -279,6 +280,7 @@ pub fn busy_summary() -> Summary {
         oldest_waiting: Some(Waiting { notice: NoticeId(1201), stored: before(4_000) }),
         last_day: day(12_352, (5 << 30) + 8_192, counts(123_456_859, 1_000, 20, 3)),
         routes: vec![everything_else, items],
+        audit: Some(Audited { at: before(7_300), notices: 1_235_790, deliveries: 1_300_000, findings: 0 }),
         database_bytes: 734_003_200,
         free_bytes: 10_485_760,
         log_bytes: 4_194_304,

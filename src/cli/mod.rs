@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod check;
 #[cfg(feature = "sandbox")]
 pub mod demo;
@@ -132,6 +133,8 @@ enum Command {
     Show(show::Args),
     /// Deliver again what is stored
     Replay(replay::Args),
+    /// Recompute whether every account adds up
+    Audit(audit::Args),
     /// Look at what was set aside, and decide about it
     Quarantine(Box<quarantine::Args>),
 }
@@ -150,6 +153,7 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
         Command::Notices(args) => notices::run(args, global),
         Command::Show(args) => show::run(args, global),
         Command::Replay(args) => replay::run(args, global),
+        Command::Audit(args) => audit::run(&args, global),
         Command::Quarantine(args) => quarantine::run(*args, global),
     }
 }

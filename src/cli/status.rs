@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use super::Global;
 use super::exit::Exit;
-use super::screen::{Align, Table, clean, cut, length, moment, number, plural, size, wrapped};
+use super::screen::{Align, Table, ago, clean, cut, length, moment, number, plural, size, wrapped};
 use super::select;
 use crate::clock::UnixMs;
-use crate::inbox::ledger::{DaemonSummary, Done, Ledger, Summary};
+use crate::inbox::ledger::{Audited, DaemonSummary, Done, Ledger, Summary};
 use crate::ops::health::{Condition, Part};
 
 /// Routes that are shown, so that the screen stays one.
@@ -33,7 +33,8 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     } else {
         select::print(&screen(&summary))?;
     }
-    Ok(if summary.unbalanced > 0 { Exit::Data.into() } else { ExitCode::SUCCESS })
+    let is_wrong = summary.unbalanced > 0 || summary.audit.is_some_and(|audit| audit.findings > 0);
+    Ok(if is_wrong { Exit::Data.into() } else { ExitCode::SUCCESS })
 }
 
 fn screen(summary: &Summary) -> String {
@@ -68,13 +69,20 @@ fn screen(summary: &Summary) -> String {
     if notices.quarantined + notices.with_withheld_records > 0 {
         fact(&mut out, "set aside", "see `longshore quarantine`");
     }
-    let accounts = match summary.unbalanced {
+    let mut accounts = match summary.unbalanced {
         0 => "every delivery adds up".to_owned(),
         n => format!(
             "{} not add up",
             if n == 1 { "1 delivery does".to_owned() } else { format!("{} deliveries do", number(n)) }
         ),
     };
+    accounts.push_str(&match summary.audit {
+        None => "; `longshore audit` looks whether all the rest does".to_owned(),
+        Some(Audited { at, findings: 0, .. }) => format!("; the audit {} found nothing", ago(at, now)),
+        Some(Audited { at, findings, .. }) => {
+            format!("; the audit {} found {} not adding up: `longshore audit`", ago(at, now), plural(findings, "thing"))
+        }
+    });
     fact(&mut out, "accounts", &accounts);
     let room = format!(
         "{} ({} free), log {}",

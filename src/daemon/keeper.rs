@@ -132,6 +132,8 @@ pub(super) struct InboxGauges {
     notices: Family<StateLabel, Gauge64>,
     oldest_waiting_seconds: Gauge64,
     unbalanced: Gauge64,
+    audit_findings: Gauge64,
+    audit_time_seconds: Gauge64,
     database_bytes: Gauge64,
     log_bytes: Gauge64,
 }
@@ -144,6 +146,8 @@ impl InboxGauges {
             notices: Family::default(),
             oldest_waiting_seconds: Gauge::default(),
             unbalanced: Gauge::default(),
+            audit_findings: Gauge::default(),
+            audit_time_seconds: Gauge::default(),
             database_bytes: Gauge::default(),
             log_bytes: Gauge::default(),
         };
@@ -158,6 +162,16 @@ impl InboxGauges {
                 "longshore_inbox_unbalanced_deliveries",
                 "Deliveries whose account does not add up",
                 gauges.unbalanced.clone(),
+            );
+            registry.register(
+                "longshore_inbox_audit_findings",
+                "What did not add up in the latest audit",
+                gauges.audit_findings.clone(),
+            );
+            registry.register(
+                "longshore_inbox_audit_time_seconds",
+                "When the latest audit was done, in seconds since 1970 UTC; 0 for never",
+                gauges.audit_time_seconds.clone(),
             );
             registry.register("longshore_inbox_database_bytes", "Size of the database", gauges.database_bytes.clone());
             registry.register("longshore_inbox_wal_bytes", "Size of the write-ahead log", gauges.log_bytes.clone());
@@ -179,6 +193,9 @@ impl InboxGauges {
         let waiting = summary.oldest_waiting.map_or(0, |oldest| self.clock.now().since(oldest.stored).as_secs());
         self.oldest_waiting_seconds.set(waiting);
         self.unbalanced.set(summary.unbalanced);
+        self.audit_findings.set(summary.audit.map_or(0, |audit| audit.findings));
+        let audited = summary.audit.map_or(0, |audit| audit.at.0.div_euclid(1000));
+        self.audit_time_seconds.set(u64::try_from(audited).unwrap_or(0));
         self.database_bytes.set(summary.database_bytes);
         self.log_bytes.set(summary.log_bytes);
     }

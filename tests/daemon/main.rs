@@ -2,6 +2,7 @@
 
 #![cfg(feature = "sandbox")]
 
+mod audit;
 mod halves;
 mod quarantine;
 mod stops;

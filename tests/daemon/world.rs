@@ -64,6 +64,18 @@ impl World {
         String::from_utf8(output.stdout).expect("text")
     }
 
+    /// Runs `longshore` to its end; how it ended, and what it printed.
+    pub async fn try_say(&self, args: &[&str]) -> (ExitStatus, String) {
+        let output = tokio::time::timeout(LIMIT, self.command(args).output()).await.expect("in time").expect("it runs");
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+        (output.status, said.concat())
+    }
+
+    /// Where everything lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
         command.arg("--config").arg(&self.config).args(args).stdin(Stdio::null()).kill_on_drop(true);

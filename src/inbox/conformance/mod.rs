@@ -9,7 +9,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ledger::{Ledger, NoticeState, Quarantine, Selector, Story};
+use super::ledger::{Audit, Finding, Ledger, NoticeState, Quarantine, Selector, Story};
 use super::{Claim, ClaimRequest, Claimed, Finish, Inbox, Ordering, Plan, Progress, RunId, SharedInbox, Target};
 use crate::clock::{Clock, ManualClock, UnixMs};
 use crate::notice::{FeedName, HeardNotice, Metadata, NoticeId, RouteName, SinkName, Verdict};
@@ -145,6 +145,7 @@ pub(crate) struct Subject {
     pub(crate) inbox: SharedInbox,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) quarantine: Arc<dyn Quarantine>,
+    pub(crate) audit: Arc<dyn Audit>,
     pub(crate) clock: ManualClock,
     pub(crate) _keep: Box<dyn Any + Send + Sync>,
 }
@@ -286,6 +287,20 @@ impl Subject {
 
     pub(crate) async fn story(&self, notice: NoticeId) -> Story {
         self.ledger.story(notice).await.expect("reads").expect("there is such a notice")
+    }
+
+    /// Everything that does not add up.
+    pub(crate) async fn findings(&self) -> Vec<Finding> {
+        let (mut findings, mut after) = (Vec::new(), None);
+        loop {
+            // Steps of three, so that every case goes over their edges.
+            let step = self.audit.audit(after, 3).await.expect("reads");
+            if step.last.is_none() {
+                return findings;
+            }
+            after = step.last;
+            findings.extend(step.findings);
+        }
     }
 
     pub(crate) async fn state(&self, notice: NoticeId) -> NoticeState {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{LEASE, START, Subject, account, done, heard, target};
+use super::{LEASE, START, Subject, account, bad, done, heard, target};
 use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::ledger::{DeliveryState, NoticeState, Retention, Selector};
@@ -189,7 +189,11 @@ impl Run {
 
     async fn finish(&mut self, which: usize, finish: Finish, state: DeliveryState) -> Option<&mut ModelDelivery> {
         let (key, held) = self.pick(which)?;
-        let result = self.subject.inbox.finish(key, finish, Vec::new()).await;
+        let bad = match &finish {
+            Finish::Done { progress, .. } => (1..=progress.counts.quarantined).map(bad).collect(),
+            _ => Vec::new(),
+        };
+        let result = self.subject.inbox.finish(key, finish, bad).await;
         let delivery = self.check(key, held, result)?;
         delivery.state = state;
         delivery.due = UnixMs(0);
@@ -399,5 +403,6 @@ impl Run {
             assert_eq!(found, expected);
         }
         assert_eq!(self.subject.ledger.summary().await.unwrap().unbalanced, 0);
+        assert_eq!(self.subject.findings().await, []);
     }
 }

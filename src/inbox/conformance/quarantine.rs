@@ -122,6 +122,7 @@ pub(crate) async fn a_release_sends_on_what_was_set_aside_and_nothing_that_is_do
     assert!(subject.claim().await.is_none(), "what is done is not done again");
     subject.finish(&again, done(account(5, 0))).await;
     assert_eq!(subject.state(notice).await, NoticeState::Finished);
+    assert_eq!(subject.findings().await, []);
 }
 
 pub(crate) async fn a_released_delivery_goes_on_after_what_is_confirmed(subject: Subject) {
@@ -139,6 +140,7 @@ pub(crate) async fn a_released_delivery_goes_on_after_what_is_confirmed(subject:
     assert_eq!(again.since, subject.now(), "its budget starts anew");
     subject.finish(&again, done(account(9, 1))).await;
     assert_eq!(names(&subject, AsideSelector::default()).await, [(notice, Some(2))], "record 8 was read again");
+    assert_eq!(subject.findings().await, []);
 }
 
 pub(crate) async fn a_release_waits_for_a_delivery_of_its_notice_that_is_under_way(subject: Subject) {
@@ -182,6 +184,7 @@ pub(crate) async fn a_discarded_delivery_counts_no_more_and_is_kept_until_the_re
             assert!(story.reason.unwrap().starts_with("discarded by hand: "));
         }
     }
+    assert_eq!(subject.findings().await, []);
     let delivery = subject.story(alone).await.deliveries.remove(0);
     assert_eq!((delivery.replaced_by, delivery.replaced_as), (Some(run), Some(RunKind::Discard)));
     assert_eq!(subject.ledger.prune(retention).await.unwrap().notices, 0, "the retention counts from the decision");
@@ -199,6 +202,7 @@ pub(crate) async fn a_discarded_record_stays_in_the_account_and_waits_for_nobody
     let delivery = subject.story(notice).await.deliveries.remove(0);
     assert_eq!((delivery.progress.counts.quarantined, delivery.discarded_records), (2, 1));
     assert!(delivery.progress.counts.is_balanced());
+    assert_eq!(subject.findings().await, []);
     subject.clock.advance(Duration::from_secs(7200));
     assert_eq!(subject.ledger.prune(retention).await.unwrap().notices, 0, "the other record waits");
     decide(&subject, RunKind::Discard, only(notice)).await;
@@ -232,4 +236,5 @@ pub(crate) async fn a_delivery_that_starts_over_forgets_what_it_set_aside_before
     subject.inbox.progress(again.key, account(3, 1), vec![bad(4)]).await.unwrap();
     subject.inbox.finish(again.key, done(account(8, 2)), vec![bad(9)]).await.unwrap();
     assert_eq!(names(&subject, AsideSelector::default()).await, [(notice, Some(4)), (notice, Some(9))]);
+    assert_eq!(subject.findings().await, []);
 }

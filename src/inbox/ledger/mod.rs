@@ -7,6 +7,7 @@ use super::{DeliveryId, InboxError};
 use crate::notice::{NoticeId, RouteName};
 use crate::record::BadRecord;
 
+mod audit;
 mod quarantine;
 mod replay;
 mod selector;
@@ -15,6 +16,7 @@ mod story;
 mod summary;
 mod words;
 
+pub use audit::{Audit, AuditStep, Audited, AuditedAccount, Finding};
 pub use quarantine::{Aside, AsideId, AsideKind, AsideSelector, Decided, Quarantine};
 pub use replay::{Pruned, Replay, ReplayPlan, ReplayStep, Retention};
 pub use selector::Selector;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::stamp;
+use super::{Audited, stamp};
 use crate::clock::UnixMs;
 use crate::notice::{NoticeId, RouteName};
 use crate::ops::health::Part;
@@ -32,6 +32,8 @@ pub struct Summary {
     pub last_day: Done,
     /// Deliveries whose account does not add up; always 0 unless the file is damaged.
     pub unbalanced: u64,
+    /// The latest audit, if there was one.
+    pub audit: Option<Audited>,
     /// The database file, in bytes.
     pub database_bytes: u64,
     /// Bytes in it that are free to be used again.

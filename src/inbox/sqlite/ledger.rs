@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 
 use super::writer::{DURABLE, Nature};
-use super::{SqliteInbox, daemons, decide, prune, quarantine, replay, select, story, summary};
+use super::{SqliteInbox, audit, daemons, decide, prune, quarantine, replay, select, story, summary};
 use crate::inbox::ledger::{
-    Aside, AsideId, AsideSelector, DaemonReport, Decided, Ledger, NoticeLine, Pruned, Quarantine, Replay, ReplayPlan,
-    ReplayStep, Retention, RunKind, Selector, Story, Summary,
+    Aside, AsideId, AsideSelector, Audit, AuditStep, Audited, DaemonReport, Decided, Ledger, NoticeLine, Pruned,
+    Quarantine, Replay, ReplayPlan, ReplayStep, Retention, RunKind, Selector, Story, Summary,
 };
 use crate::inbox::{DeliveryId, InboxError, RunId};
 use crate::notice::{NoticeId, RouteName};
@@ -111,5 +111,16 @@ impl Quarantine for SqliteInbox {
     async fn decide_on(&self, run: RunId, these: Vec<AsideId>) -> Result<Decided, InboxError> {
         let now = self.clock.now();
         self.writer.run(DURABLE, move |connection| decide::on(connection, run, &these, now)).await
+    }
+}
+
+#[async_trait]
+impl Audit for SqliteInbox {
+    async fn audit(&self, after: Option<NoticeId>, notices_max: usize) -> Result<AuditStep, InboxError> {
+        self.readers.run(move |connection| audit::step(connection, after, notices_max)).await
+    }
+
+    async fn remember(&self, audited: Audited) -> Result<(), InboxError> {
+        self.writer.run(FLEETING, move |connection| audit::remember(connection, &audited)).await
     }
 }

@@ -33,6 +33,7 @@ use crate::clock::{Clock, UnixMs};
 use crate::notice::{HeardNotice, Notice, NoticeId};
 use crate::record::BadRecord;
 
+mod audit;
 mod checkpoint;
 mod claim;
 mod daemons;
@@ -53,6 +54,8 @@ mod story;
 mod summary;
 mod writer;
 
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]

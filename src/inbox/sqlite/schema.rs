@@ -16,8 +16,11 @@ const APPLICATION_ID: u32 = 0x4c53_4852;
 
 /// The steps from each schema version to the next; the first makes version 1 of an empty file. A step that has been
 /// released is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_inbox.sql"), include_str!("migrations/0002_quarantine.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_inbox.sql"),
+    include_str!("migrations/0002_quarantine.sql"),
+    include_str!("migrations/0003_audit.sql"),
+];
 
 /// How long a connection waits for another process to let go of the write lock. Longer than any commit of ours takes
 /// on a slow disk, shorter than a peek lock of Service Bus.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::audit;
 use super::checkpoint::log_bytes;
 use super::daemons;
 use super::fault::Fault;
@@ -34,6 +35,7 @@ pub(super) fn summary(connection: &Connection, path: &Path, now: UnixMs) -> Resu
         routes,
         last_day,
         unbalanced: count(unbalanced),
+        audit: audit::latest(connection)?,
         database_bytes: pragma("page_count")? * page,
         free_bytes: pragma("freelist_count")? * page,
         log_bytes: log_bytes(path),

@@ -26,7 +26,14 @@ pub(super) fn fresh_sqlite() -> (SqliteInbox, tempfile::TempDir, ManualClock) {
 async fn fresh() -> Subject {
     let (inbox, folder, clock) = fresh_sqlite();
     let inbox = Arc::new(inbox);
-    Subject { inbox: inbox.clone(), ledger: inbox.clone(), quarantine: inbox, clock, _keep: Box::new(folder) }
+    Subject {
+        inbox: inbox.clone(),
+        ledger: inbox.clone(),
+        quarantine: inbox.clone(),
+        audit: inbox,
+        clock,
+        _keep: Box::new(folder),
+    }
 }
 
 fn open(folder: &Path) -> Result<SqliteInbox, InboxError> {
@@ -64,7 +71,7 @@ async fn a_newer_schema_is_refused() {
     let connection = rusqlite::Connection::open(folder.path().join("inbox.db")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     let error = open(folder.path()).unwrap_err();
-    assert!(matches!(error, InboxError::NewerSchema { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, InboxError::NewerSchema { found: 99, known: 3, .. }), "{error}");
 }
 
 #[tokio::test]
