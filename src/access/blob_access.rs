@@ -3,6 +3,7 @@
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use super::address::{self, AddressError, Refusal};
 use super::{AccessError, BlobAccess, TokenSet, sas};
 use crate::error::Class;
 use crate::net::is_allowed;
@@ -21,24 +22,6 @@ fn shown(url: &Url) -> String {
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     shown.to_string()
-}
-
-/// What no blob URL may have, because it could make the store read another path than we compared.
-fn trick_in(url: &Url) -> Option<&'static str> {
-    if !url.username().is_empty() || url.password().is_some() {
-        return Some("it carries a user name");
-    }
-    let path = url.path();
-    let lower = path.to_ascii_lowercase();
-    if lower.contains("%2f") || lower.contains("%5c") || path.contains('\\') {
-        return Some("its path has an encoded slash or a backslash");
-    }
-    // The URL parser resolves `..` and `%2e%2e`; this holds should a URL come to us in another way.
-    let dots = |segment: &str| matches!(&*percent_decode_str(segment).decode_utf8_lossy(), "." | "..");
-    if path.split('/').any(dots) {
-        return Some("its path has a segment of dots");
-    }
-    None
 }
 
 /// The segments of a path, decoded once. An empty last one, which a slash at the end makes, is left out when `base`.
@@ -69,15 +52,14 @@ impl BlobAccess {
         let (address, query) = text.split_once('?').unwrap_or((text, ""));
         let query = query.split('#').next().unwrap_or_default();
         let base = Url::parse(address).map_err(|e| refused(format!("a blob base URL cannot be read: {e}")))?;
-        if let Some(trick) = trick_in(&base) {
-            return Err(refused(format!("the blob base URL {} is refused: {trick}", shown(&base))));
-        }
         if !is_allowed(&base) {
             return Err(refused(format!(
                 "the blob base URL {} is refused: tokens go over https, or to a loopback host",
                 shown(&base)
             )));
         }
+        address::check(&base)
+            .map_err(|error| refused(format!("the blob base URL {} is refused: {error}", shown(&base))))?;
         let expires = sas::blob_expiry(query).map_err(|reason| {
             refused(format!("the token of the blob base URL {} is refused: {reason}", shown(&base)))
         })?;
@@ -110,17 +92,9 @@ impl TokenSet {
     /// is taken, because the vendor's own client compares so. Two such bases are ambiguous, and refused.
     ///
     /// # Errors
-    /// Of class permanent, naming `uri` without its query, when no entry matches or the URL is a trick.
-    pub fn for_blob(&self, uri: &Url) -> Result<&BlobAccess, AccessError> {
-        if let Some(trick) = trick_in(uri) {
-            return Err(refused(format!("the blob URL {} is refused: {trick}", shown(uri))));
-        }
-        if !is_allowed(uri) {
-            return Err(refused(format!(
-                "the blob URL {} is refused: a token goes over https, or to a loopback host",
-                shown(uri)
-            )));
-        }
+    /// When no entry matches or the URL is a trick; without the URL.
+    pub fn for_blob(&self, uri: &Url) -> Result<&BlobAccess, AddressError> {
+        address::check(uri)?;
         let path = segments(uri, false);
         let here = || {
             let same = self.blobs.iter().filter(|blob| same_server(&blob.base, uri));
@@ -135,15 +109,17 @@ impl TokenSet {
         let mut longest = loose.iter().filter(|(base, _)| Some(base.len()) == longest);
         match (longest.next(), longest.next()) {
             (Some((_, blob)), None) => Ok(blob),
-            (Some(_), Some(_)) => Err(refused(format!(
-                "the blob URL {} is refused: two containers differ from it in upper and lower case alone",
-                shown(uri)
-            ))),
-            (None, _) => Err(refused(format!(
-                "the blob URL {} is refused: none of the {} blob base URLs that came with the tokens matches it",
-                shown(uri),
-                self.blobs.len()
-            ))),
+            (Some(_), Some(_)) => Err(AddressError::new(
+                Refusal::Ambiguous,
+                "two containers differ from its uri in upper and lower case alone",
+            )),
+            (None, _) => Err(AddressError::new(
+                Refusal::Unnamed,
+                format!(
+                    "none of the {} blob base URLs that came with the tokens matches its uri, and a token goes nowhere else",
+                    self.blobs.len()
+                ),
+            )),
         }
     }
 }

@@ -107,12 +107,11 @@ fn encoding_does_not_hide_a_match() {
 }
 
 #[test]
-fn the_url_that_matches_nothing_is_named_without_its_query() {
+fn what_is_said_of_a_refused_url_has_no_token() {
     let said = set(&["https://a.example/c"])
         .for_blob(&url(&format!("https://b.example/c/x?sig={CANARY}#part")))
         .expect_err("no match")
         .to_string();
-    assert!(said.contains("https://b.example/c/x "), "{said}");
     assert!(!said.contains("c4nary") && !said.contains('?'), "{said}");
 }
 

@@ -12,6 +12,7 @@
 //!                                                               ^ refresh: ahead of `se`, or when refused
 //! ```
 
+mod address;
 mod assertion;
 mod backoff;
 mod blob_access;
@@ -31,6 +32,7 @@ mod temporary_endpoints;
 mod tenant_service;
 mod vendor;
 
+pub use address::{AddressError, Refusal, read_address};
 pub use connection_string::ConnectionString;
 pub use error::AccessError;
 pub use skew::Skew;

@@ -11,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use crate::notice::FeedName;
+
 /// Labels of what a feed counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FeedLabels {
@@ -25,6 +27,15 @@ pub struct OutcomeLabels {
     pub route: String,
     /// What became of it.
     pub outcome: String,
+}
+
+/// Labels of an address that is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusedLabels {
+    /// The feed that heard it.
+    pub feed: String,
+    /// Which rule it breaks.
+    pub reason: String,
 }
 
 /// Every metric of the daemon. A family is registered once, in [`Metrics::default`], with its help text.
@@ -47,6 +58,8 @@ pub struct Metrics {
     pub deliveries: Family<OutcomeLabels, Counter>,
     /// Records, by route and outcome (`read`, `delivered`, `filtered`, `parked`, `quarantined`).
     pub records: Family<OutcomeLabels, Counter>,
+    /// Addresses in notices that were refused: they are untrusted input.
+    pub refused_addresses: Family<RefusedLabels, Counter>,
     /// Decompressed bytes read from payloads.
     pub payload_bytes: Counter,
 }
@@ -64,6 +77,7 @@ impl Default for Metrics {
             token_refresh_failures: Counter::default(),
             deliveries: Family::default(),
             records: Family::default(),
+            refused_addresses: Family::default(),
             payload_bytes: Counter::default(),
         };
         {
@@ -101,6 +115,11 @@ impl Default for Metrics {
             );
             registry.register("longshore_deliveries", "Deliveries that ended, by outcome", metrics.deliveries.clone());
             registry.register("longshore_records", "Records, by outcome", metrics.records.clone());
+            registry.register(
+                "longshore_refused_addresses",
+                "Addresses in notices that were refused, by the rule that they break",
+                metrics.refused_addresses.clone(),
+            );
             registry.register("longshore_payload_bytes", "Decompressed bytes read", metrics.payload_bytes.clone());
             registry.register_collector(Box::new(Arc::clone(&metrics.computed)));
         }
@@ -160,6 +179,12 @@ impl Metrics {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
         Ok(text)
+    }
+
+    /// Counts an address that `feed` heard and that is refused for `reason`.
+    pub fn count_refused_address(&self, feed: &FeedName, reason: &str) {
+        let labels = RefusedLabels { feed: feed.to_string(), reason: reason.to_owned() };
+        self.refused_addresses.get_or_create(&labels).inc();
     }
 
     /// Adds a gauge whose value is computed when it is read; `None` leaves it out. Several sources may share a name,

@@ -82,6 +82,14 @@ pub enum PayloadError {
         /// Why, and what to do.
         reason: String,
     },
+    /// Its address is refused: it is untrusted input, and reaches only what came with the vendor's tokens.
+    #[error("{object} is not fetched: {source}")]
+    Address {
+        /// The blob.
+        object: String,
+        /// Which rule it breaks.
+        source: crate::access::AddressError,
+    },
     /// There were no tokens to be had.
     #[error("{object} cannot be fetched without a token: {source}")]
     Access {
@@ -103,7 +111,7 @@ impl Classify for PayloadError {
                 Class::Transient
             }
             Self::Unreadable { .. } | Self::Opaque { .. } => Class::Poison,
-            Self::Forbidden { .. } => Class::Permanent,
+            Self::Forbidden { .. } | Self::Address { .. } => Class::Permanent,
             Self::Access { source, .. } => source.class(),
         }
     }

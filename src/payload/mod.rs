@@ -93,10 +93,19 @@ impl Default for FetchSettings {
     }
 }
 
+/// More of an address than this would leave no room for what is wrong with it.
+const OBJECT_CHARS_MAX: usize = 512;
+
 /// How errors and logs name a notice's payload: its address without query and fragment.
 fn object_of(notice: &Notice) -> String {
     match &notice.metadata.uri {
-        Some(uri) => crate::secret::redact(uri.split(['?', '#']).next().unwrap_or_default()),
+        Some(uri) => {
+            let address = uri.split(['?', '#']).next().unwrap_or_default();
+            match address.char_indices().nth(OBJECT_CHARS_MAX) {
+                None => crate::secret::redact(address),
+                Some((end, _)) => format!("{}…", crate::secret::redact(&address[..end])),
+            }
+        }
         None => format!("the body of notice {}", notice.id),
     }
 }

@@ -136,6 +136,9 @@ impl<T: Send + 'static> PayloadStream<T> {
                 self.running = Some(self.start.run());
                 continue;
             }
+            if let Err(PayloadError::Address { source, .. }) = &ended {
+                self.start.metrics.count_refused_address(&self.start.notice.feed, source.refusal.as_str());
+            }
             self.running = None;
             self.ended = Some(ended);
         }

@@ -8,17 +8,24 @@ use bytes::Bytes;
 use fe2o3_amqp_types::messaging::{Body, Message, MessageAnnotations, MessageId};
 use fe2o3_amqp_types::primitives::{LazyValue, Value};
 
+use crate::access::Refusal;
 use crate::clock::UnixMs;
 use crate::feed::filter::BlobTypeFilter;
-use crate::feed::service_bus::metadata;
+use crate::feed::service_bus::metadata::{self, Unreadable};
 use crate::notice::{FeedName, HeardNotice, Metadata, Verdict};
 use crate::secret::redact;
 
 /// A message as it is received: its body is left as it came.
 pub(super) type RawMessage = Message<Body<LazyValue>>;
 
-/// Makes a notice of a message that was heard at `now`.
-pub(super) fn read(feed: &FeedName, filter: &BlobTypeFilter, message: RawMessage, now: UnixMs) -> HeardNotice {
+/// Makes a notice of a message that was heard at `now`; and says which rule its address breaks, if the notice is set aside
+/// for that.
+pub(super) fn read(
+    feed: &FeedName,
+    filter: &BlobTypeFilter,
+    message: RawMessage,
+    now: UnixMs,
+) -> (HeardNotice, Option<Refusal>) {
     let annotations = message.message_annotations.as_ref();
     let sequence = annotation(annotations, "x-opt-sequence-number").unwrap_or(0);
     let published = annotation(annotations, "x-opt-enqueued-time").map_or(now, UnixMs);
@@ -27,18 +34,22 @@ pub(super) fn read(feed: &FeedName, filter: &BlobTypeFilter, message: RawMessage
     let raw = raw_body(message.body);
     let dedupe_key = dedupe_key(message_id, sequence, raw.as_ref().map_or(b"", |raw| raw));
 
-    let read = raw.as_ref().map_err(Clone::clone).and_then(|raw| metadata::parse(raw));
+    let read = raw.as_ref().map_err(Unreadable::from).and_then(|raw| metadata::parse(raw));
+    let mut refused = None;
     let (metadata, verdict, body) = match read {
         Ok(metadata) if filter.wants(&metadata.blob_type) => (metadata, Verdict::Accepted, None),
         Ok(metadata) => {
             let reason = format!("the feed's filter leaves out {}", metadata.blob_type);
             (metadata, Verdict::Skipped(reason), None)
         }
-        Err(reason) => {
+        Err(Unreadable { reason, address }) => {
+            refused = address;
             (Metadata::default(), Verdict::Unreadable(redact(&reason)), raw.ok().map(|raw| without_secrets(&raw)))
         }
     };
-    HeardNotice { feed: feed.clone(), dedupe_key, metadata, body, published, sequence, delivery_count, verdict }
+    let notice =
+        HeardNotice { feed: feed.clone(), dedupe_key, metadata, body, published, sequence, delivery_count, verdict };
+    (notice, refused)
 }
 
 /// The bytes of the body, whichever section carries them.

@@ -195,7 +195,10 @@ impl<'a> Hearing<'a> {
                 let (info, message) = delivery.into_parts();
                 let settings = &self.feed.settings;
                 let now = self.feed.context.clock.now();
-                let notice = announcement::read(&settings.name, &settings.filter, message, now);
+                let (notice, refused) = announcement::read(&settings.name, &settings.filter, message, now);
+                if let Some(refusal) = refused {
+                    self.feed.context.metrics.count_refused_address(&settings.name, refusal.as_str());
+                }
                 match &notice.verdict {
                     Verdict::Unreadable(reason) => {
                         tracing::warn!(

@@ -8,17 +8,33 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use url::Url;
 
+use crate::access::Refusal;
 use crate::notice::Metadata;
 use crate::secret::redact;
 
+/// Why a body is not understood.
+#[derive(Clone, Debug)]
+pub(super) struct Unreadable {
+    /// What is wrong with it, in plain words.
+    pub reason: String,
+    /// Which rule its address breaks, if it is the address.
+    pub address: Option<Refusal>,
+}
+
+impl<T: Into<String>> From<T> for Unreadable {
+    fn from(reason: T) -> Self {
+        Self { reason: reason.into(), address: None }
+    }
+}
+
 /// Reads the metadata; the error says in plain words what is wrong with it.
-pub(super) fn parse(raw: &[u8]) -> Result<Metadata, String> {
+pub(super) fn parse(raw: &[u8]) -> Result<Metadata, Unreadable> {
     let text = text(raw)?;
     let mut metadata = serde_json::from_str::<Loose>(&text)
         .map_err(|error| format!("the message's body is not the metadata of a file: {error}"))?
         .0;
     if metadata.blob_type.is_empty() {
-        return Err("the metadata names no blobType".to_owned());
+        return Err("the metadata names no blobType".into());
     }
     let uri = metadata.uri.as_deref().ok_or("the metadata names no uri")?;
     metadata.uri = Some(without_token(uri)?);
@@ -34,11 +50,13 @@ fn text(raw: &[u8]) -> Result<Cow<'_, str>, String> {
 }
 
 /// The address without its query, which may carry a token, and without a fragment.
-fn without_token(uri: &str) -> Result<String, String> {
+fn without_token(uri: &str) -> Result<String, Unreadable> {
+    let wrong = |refusal, reason: String| Unreadable { reason, address: Some(refusal) };
     let bare = uri.split(['?', '#']).next().unwrap_or_default();
-    let url = Url::parse(bare).map_err(|error| format!("the metadata's uri cannot be understood: {error}"))?;
+    let url = Url::parse(bare)
+        .map_err(|error| wrong(Refusal::Unreadable, format!("the metadata's uri cannot be understood: {error}")))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("the metadata's uri carries a user name or a password".to_owned());
+        return Err(wrong(Refusal::UserName, "the metadata's uri carries a user name or a password".to_owned()));
     }
     Ok(bare.to_owned())
 }

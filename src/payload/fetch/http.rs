@@ -1,5 +1,6 @@
 //! The GET behind a fetch, and what is done about each answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -10,8 +11,9 @@ use url::Url;
 
 use super::validators::{self, Version};
 use super::{Ended, PAUSE_MAX, Piece, pause, send_pieces};
-use crate::access::TokenSource;
-use crate::error::chain;
+use crate::access::{AccessError, AddressError, Refusal, TokenSet, TokenSource, read_address};
+use crate::clock::UnixMs;
+use crate::error::{Class, chain};
 use crate::notice::Notice;
 use crate::payload::{PayloadError, object_of};
 use crate::secret::redact;
@@ -19,6 +21,9 @@ use crate::secret::redact;
 /// How many fresh tokens in a row may be refused. The first refusal is a rotated token; a second may be a token set
 /// that was fetched while the vendor rotated; a third is about the blob.
 const REFUSALS_MAX: u32 = 2;
+
+/// How long a worker waits for newer tokens. The wish stays; the notice comes back.
+const NEWER_WAIT: Duration = Duration::from_secs(2);
 
 /// The blob stores of a feed, and the way to them.
 pub(super) struct Blobs<'a> {
@@ -42,6 +47,8 @@ enum Outcome {
 /// How far a fetch has come.
 struct Position<'a> {
     object: &'a str,
+    /// When the notice was stored.
+    stored: UnixMs,
     /// Bytes sent to the reader.
     offset: u64,
     /// The version that the bytes are of; none before the first answer.
@@ -70,17 +77,12 @@ pub(super) async fn fetch(
 ) -> Result<Ended, PayloadError> {
     let object = object_of(notice);
     let object = object.as_str();
-    let forbidden = |reason: String| PayloadError::Forbidden { object: object.to_owned(), reason: redact(&reason) };
-    let uri = notice.metadata.uri.as_deref();
-    let uri = uri.ok_or_else(|| forbidden("the notice has neither a uri nor a body".to_owned()))?;
-    let uri = Url::parse(uri).map_err(|e| forbidden(format!("its uri is not an address: {e}")))?;
-    if !crate::net::is_allowed(&uri) {
-        return Err(forbidden(format!(
-            "its uri begins with {}://; only https is fetched, or http from this machine",
-            uri.scheme()
-        )));
-    }
-    let mut position = Position { object, offset: 0, version: None };
+    let uri = notice.metadata.uri.as_deref().ok_or_else(|| PayloadError::Forbidden {
+        object: object.to_owned(),
+        reason: "the notice has neither a uri nor a body".to_owned(),
+    })?;
+    let uri = read_address(uri).map_err(|source| PayloadError::Address { object: object.to_owned(), source })?;
+    let mut position = Position { object, stored: notice.stored, offset: 0, version: None };
     let mut resumes = 0;
     let mut refusals = 0;
     loop {
@@ -132,7 +134,7 @@ async fn request(
     position: &mut Position<'_>,
     sender: &mpsc::Sender<Result<Piece, PayloadError>>,
 ) -> Result<Outcome, PayloadError> {
-    let (url, generation) = authorized(blobs, uri, position.object).await?;
+    let (url, generation) = authorized(blobs, uri, position).await?;
     let mut request = blobs.client.get(url);
     if position.offset > 0 {
         request = request.header(RANGE, format!("bytes={}-", position.offset));
@@ -185,13 +187,32 @@ async fn request(
 }
 
 /// The address with the token in force, and the token's generation; the address as it is where there are no tokens.
-async fn authorized(blobs: &Blobs<'_>, uri: &Url, object: &str) -> Result<(Url, Option<u64>), PayloadError> {
+async fn authorized(blobs: &Blobs<'_>, uri: &Url, position: &Position<'_>) -> Result<(Url, Option<u64>), PayloadError> {
     let Some(tokens) = blobs.tokens else {
         return Ok((uri.clone(), None));
     };
-    let set = tokens.current().await.map_err(|source| PayloadError::Access { object: object.to_owned(), source })?;
-    let access = set.for_blob(uri).map_err(|source| PayloadError::Access { object: object.to_owned(), source })?;
+    let object = || position.object.to_owned();
+    let no_access = |source| PayloadError::Access { object: object(), source };
+    let mut set = tokens.current().await.map_err(no_access)?;
+    let is_unnamed = |set: &TokenSet| set.for_blob(uri).is_err_and(|error| error.refusal == Refusal::Unnamed);
+    // The vendor may have added a container since: tokens that are younger than the notice must know it. So each notice
+    // asks for one refresh at most, and all that wait share it.
+    if is_unnamed(&set) && set.obtained < position.stored {
+        set = newer(tokens, &set).await.map_err(no_access)?;
+    }
+    let access = set.for_blob(uri).map_err(|source| PayloadError::Address { object: object(), source })?;
     Ok((access.url_for(uri), Some(set.generation)))
+}
+
+/// Tokens newer than `set`. The source keeps its own pace, which may take minutes: the worker does other work meanwhile.
+async fn newer(tokens: &dyn TokenSource, set: &TokenSet) -> Result<Arc<TokenSet>, AccessError> {
+    tracing::info!(generation = set.generation, "no container of the tokens is the notice's; asking for newer tokens");
+    let asked = tokio::time::timeout(NEWER_WAIT, tokens.refused(set.generation)).await;
+    asked.unwrap_or_else(|_| {
+        let said =
+            "no container that came with the tokens is the notice's; newer tokens, which may know it, are asked for";
+        Err(AccessError::new(Class::Unauthorized, said))
+    })
 }
 
 /// Sends a body on, less its first `skip` bytes.
@@ -246,10 +267,10 @@ fn refused_otherwise(response: &reqwest::Response, position: &Position<'_>) -> R
         }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Ok(Outcome::Broken { reason: said, wait }),
         _ if status.is_server_error() => Ok(Outcome::Broken { reason: said, wait }),
-        _ if status.is_redirection() => Err(PayloadError::Forbidden {
-            object,
-            reason: format!("the store answers with a redirect ({said}), and a token must not follow it"),
-        }),
+        _ if status.is_redirection() => {
+            let reason = format!("the store answers with a redirect ({said}), and a token must not follow it");
+            Err(PayloadError::Address { object, source: AddressError::new(Refusal::Redirect, reason) })
+        }
         _ => Err(PayloadError::Forbidden { object, reason: format!("the store answers {said}") }),
     }
 }

@@ -314,6 +314,35 @@ async fn fresh_tokens_that_are_refused_end_the_fetch() {
 }
 
 #[tokio::test]
+async fn a_container_that_was_added_since_the_last_refresh_is_found_by_one_refresh() {
+    let bench = Bench::new(lines(1), []).await;
+    let mut before = (*tokens_of(&bench.url, 1)).clone();
+    before.blobs.clear();
+    *bench.tokens.set.lock().unwrap() = Arc::new(before.clone());
+    let opener = opener(Some(bench.tokens.clone()));
+    let limits = BatchLimits { records_max: 9, bytes_max: 99 };
+    let open = |path: &str, stored| {
+        let notice = Notice { stored, ..bench.notice(path) };
+        opener.open_records(&notice, &FormatHints::default(), limits).unwrap()
+    };
+    let generation = || bench.tokens.set.lock().unwrap().generation;
+
+    let error = read(&mut open("acct/export/x", before.obtained)).await.unwrap_err();
+    assert!(matches!(error, PayloadError::Address { .. }), "the tokens are as young as the notice: {error}");
+    assert_eq!(generation(), 1);
+
+    let later = UnixMs(before.obtained.0 + 1);
+    assert_eq!(read(&mut open("acct/export/x", later)).await.unwrap(), lines(1));
+    assert_eq!(generation(), 2);
+
+    // These tokens say that they are as old as the first; a notice that they do not name asks once and no more.
+    let error = read(&mut open("acct/elsewhere/x", later)).await.unwrap_err();
+    assert!(matches!(error, PayloadError::Address { .. }), "{error}");
+    assert_eq!(generation(), 3);
+    assert_eq!(bench.asked().len(), 1);
+}
+
+#[tokio::test]
 async fn a_token_goes_only_where_the_vendor_named_it_for() {
     let bench = Bench::new(lines(1), []).await;
     let opener = opener(Some(bench.tokens.clone()));

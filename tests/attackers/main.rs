@@ -1,0 +1,9 @@
+//! What an attacker may try, and what an accident may bring: each has a named outcome, and nothing gets out.
+
+#![cfg(feature = "sandbox")]
+
+mod addresses;
+mod traps;
+#[allow(dead_code, reason = "the world of the daemon's tests has more in it")]
+#[path = "../daemon/world.rs"]
+mod world;
