@@ -30,6 +30,10 @@ struct Vendor {
 
 impl Vendor {
     async fn start() -> Self {
+        Self::with(PayloadLimits::default()).await
+    }
+
+    async fn with(limits: PayloadLimits) -> Self {
         let settings = SandboxSettings { blob_tls: true, ..SandboxSettings::default() };
         let sandbox = Sandbox::start(settings).await.expect("a sandbox");
         let context = Context::new(Arc::new(SystemClock));
@@ -38,7 +42,7 @@ impl Vendor {
         let stop = CancellationToken::new();
         let tokens = VendorTokens::spawn(sandbox.identity_settings(), tenant_service, &context, &stop).expect("tokens");
         let fetch = FetchSettings { ca_file: Some(sandbox.ca_file().to_owned()), ..FetchSettings::default() };
-        let opener = PayloadOpener::new(fetch, PayloadLimits::default(), Some(tokens), context).expect("an opener");
+        let opener = PayloadOpener::new(fetch, limits, Some(tokens), context).expect("an opener");
         Self { sandbox, opener, _stop: stop.drop_guard() }
     }
 
@@ -146,7 +150,7 @@ async fn a_blob_that_is_written_anew_is_read_from_its_start_or_fails_the_attempt
     let mut stream = vendor.open(&SampleSpec::new(Kind::Items, 2_000));
     assert_eq!(bodies(&rest(&mut stream).await.expect("the new blob")).len(), 2_000);
 
-    vendor.fault(FaultKind::ChangeEtag { after: 2_000_000 }, 1);
+    vendor.fault(FaultKind::ChangeEtag { after: 5_000_000 }, 1);
     let mut stream = vendor.open(&large());
     let error = rest(&mut stream).await.expect_err("records of two versions must not be mixed");
     assert!(matches!(error, PayloadError::Changed { .. }), "{error}");
@@ -154,14 +158,32 @@ async fn a_blob_that_is_written_anew_is_read_from_its_start_or_fails_the_attempt
 }
 
 #[tokio::test]
-async fn corruption_is_never_silent() {
+async fn what_arrives_damaged_yields_no_record_and_is_whole_the_next_time() {
     let vendor = Vendor::start().await;
-    let plain = SampleSpec { compression: Compression::None, ..SampleSpec::new(Kind::Items, 100) };
-    // Within a string, where any letter would be good JSON: only the checksum tells.
-    vendor.fault(FaultKind::Corrupt { at: 30 }, 1);
-    let error = rest(&mut vendor.open(&plain)).await.expect_err("the MD5 differs");
-    assert!(matches!(error, PayloadError::Damaged { .. }), "{error}");
-    vendor.fault(FaultKind::Corrupt { at: 500 }, 1);
-    let error = rest(&mut vendor.open(&SampleSpec::new(Kind::Items, 100))).await.expect_err("the gzip is corrupt");
-    assert_eq!(error.class(), Class::Poison, "{error}");
+    let gzip = SampleSpec::new(Kind::Items, 100);
+    let plain = SampleSpec { compression: Compression::None, ..gzip.clone() };
+    let array = SampleSpec { format: Format::JsonArray, ..plain.clone() };
+    // Within a string any letter would be good JSON, at the start nothing is, and a gzip breaks or says other things.
+    for (spec, at) in [(&plain, 30), (&plain, 0), (&array, 0), (&gzip, 0), (&gzip, 30), (&gzip, 500)] {
+        vendor.fault(FaultKind::Corrupt { at }, 1);
+        let mut stream = vendor.open(spec);
+        let first = tokio::time::timeout(LIMIT, stream.next()).await.expect("it moves");
+        let error = first.expect_err("nothing of it may come out");
+        assert!(matches!(error, PayloadError::Damaged { .. }), "byte {at}: {error}");
+        assert_eq!(error.class(), Class::Transient);
+        assert_eq!(bodies(&rest(&mut vendor.open(spec)).await.expect("the next time")).len(), 100);
+    }
+}
+
+#[tokio::test]
+async fn a_large_file_that_arrives_damaged_is_not_taken_for_a_bad_file() {
+    // Read while it comes, as one beyond the bound is.
+    let vendor = Vendor::with(PayloadLimits { checked_first_bytes_max: 0, ..PayloadLimits::default() }).await;
+    let gzip = SampleSpec::new(Kind::Items, 5_000);
+    let array = SampleSpec { format: Format::JsonArray, compression: Compression::None, ..gzip.clone() };
+    for (spec, at) in [(&gzip, 0), (&gzip, 30), (&gzip, 50_000), (&array, 0), (&array, 500_000)] {
+        vendor.fault(FaultKind::Corrupt { at }, 1);
+        let ended = rest(&mut vendor.open(spec)).await;
+        assert!(matches!(ended, Err(PayloadError::Damaged { .. })), "byte {at}: {:?}", ended.err());
+    }
 }

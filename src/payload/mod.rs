@@ -53,6 +53,9 @@ pub struct PayloadLimits {
     pub bad_records_max: u64,
     /// How many bytes of a bad record are kept.
     pub bad_record_bytes_kept: usize,
+    /// A payload of no more bytes than this, as it lies in the store, is compared with the MD5 that the store names
+    /// before anything of it is read.
+    pub checked_first_bytes_max: usize,
 }
 
 impl Default for PayloadLimits {
@@ -65,6 +68,8 @@ impl Default for PayloadLimits {
             ratio_max: 1_000,
             bad_records_max: 10_000,
             bad_record_bytes_kept: 4_096,
+            // Most files of a shop are smaller, and each worker holds no more than this.
+            checked_first_bytes_max: 4 << 20,
         }
     }
 }

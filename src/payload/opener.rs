@@ -100,9 +100,9 @@ impl PayloadOpener {
         let plan = Plan { form, hints: hints.clone(), batch, limits: self.limits.clone() };
         let content_type = notice.metadata.content_type.clone();
         let job: Job<RecordBatch> = Arc::new(move |decompressor, emit| {
-            let mut text = Text::new(decompressor, content_type.as_deref());
+            let mut text = Text::new(&mut *decompressor, content_type.as_deref());
             let records = split::split(&plan, &mut text, emit)?;
-            Ok((records, text.into_inner().seen()))
+            Ok((records, decompressor.seen()))
         });
         Ok(self.start(notice, form, job))
     }
@@ -111,7 +111,7 @@ impl PayloadOpener {
     /// Any form will do.
     #[must_use]
     pub fn open_bytes(&self, notice: &Notice) -> ByteStream {
-        let job: Job<Bytes> = Arc::new(move |mut decompressor, emit| {
+        let job: Job<Bytes> = Arc::new(move |decompressor, emit| {
             let buffers = Buffers::new(PLAIN_BYTES);
             loop {
                 let mut buffer = buffers.take();

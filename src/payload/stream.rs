@@ -24,8 +24,9 @@ const RESULTS_MAX: usize = 1;
 const CHANGES_MAX: u32 = 3;
 
 /// What a decoder's thread does with the plain bytes: it emits results and returns how many records there were.
-pub(super) type Job<T> =
-    Arc<dyn Fn(Decompressor, &mut dyn FnMut(T) -> Result<(), Abandoned>) -> Result<(u64, Seen), Stop> + Send + Sync>;
+pub(super) type Job<T> = Arc<
+    dyn Fn(&mut Decompressor, &mut dyn FnMut(T) -> Result<(), Abandoned>) -> Result<(u64, Seen), Stop> + Send + Sync,
+>;
 
 /// What was seen of a payload that was read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,9 +162,13 @@ impl<T: Send + 'static> Start<T> {
         let metrics = Arc::clone(&self.metrics);
         let pieces = fetching.pieces;
         let decoder = tokio::task::spawn_blocking(move || {
-            let ended = Decompressor::open(pieces, claimed.as_deref(), &object, limits)
-                .map_err(Stop::Io)
-                .and_then(|plain| job(plain, &mut |result| sender.blocking_send(result).map_err(|_| Abandoned)));
+            let ended = Decompressor::open(pieces, claimed.as_deref(), &object, limits).map_err(Stop::Io).and_then(
+                |mut plain| {
+                    let ended = job(&mut plain, &mut |result| sender.blocking_send(result).map_err(|_| Abandoned));
+                    ended
+                        .map_err(|stop| if stop.is_unreadable() { plain.damage().map_or(stop, Stop::Io) } else { stop })
+                },
+            );
             let (records, seen) = ended.map_err(|stop| why(stop, &object))?;
             metrics.payload_bytes.inc_by(seen.decompressed);
             Ok(Summary {

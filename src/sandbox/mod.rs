@@ -114,6 +114,7 @@ pub struct Sandbox {
     authority: Url,
     tenant_service: Url,
     blob_base: Url,
+    blob_address: SocketAddr,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Removes the temporary folder with the sandbox.
@@ -135,7 +136,8 @@ impl Sandbox {
         let (tenant_listener, tenant_address) = serve::bind("TenantService", settings.tenant_port).await?;
         let (blob_listener, blob_address) = serve::bind("blob store", settings.blob_port).await?;
         let blob_scheme = if settings.blob_tls { "https" } else { "http" };
-        let blob_base = format!("{blob_scheme}://{blob_address}/{}", settings.account);
+        let blob_seen_at = settings.blob_seen_at.unwrap_or(blob_address);
+        let blob_base = format!("{blob_scheme}://{blob_seen_at}/{}", settings.account);
         let authority = url(&format!("https://{authority_address}/{}", settings.tenant))?;
         let blob_tls = settings.blob_tls.then(|| Arc::clone(&identity.tls));
 
@@ -158,6 +160,7 @@ impl Sandbox {
             authority,
             tenant_service: url(&format!("https://{tenant_address}"))?,
             blob_base: url(&blob_base)?,
+            blob_address,
             stop,
             tasks,
             _temporary: temporary,
@@ -208,10 +211,16 @@ impl Sandbox {
         &self.tenant_service
     }
 
-    /// The blob store with its account, as `http://127.0.0.1:10000/account`.
+    /// The blob store with its account, as `http://127.0.0.1:10000/account`: where TenantService says that it is.
     #[must_use]
     pub fn blob_base(&self) -> &Url {
         &self.blob_base
+    }
+
+    /// Where the blob store listens.
+    #[must_use]
+    pub fn blob_address(&self) -> SocketAddr {
+        self.blob_address
     }
 
     /// The settings it was started with.

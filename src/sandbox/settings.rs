@@ -1,5 +1,6 @@
 //! What can be set about the sandbox.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,11 @@ pub struct SandboxSettings {
     pub blob_port: u16,
     /// The port of the Service Bus broker.
     pub broker_port: u16,
+    /// Where TenantService says that the blob store is, when something stands before it, such as a proxy that breaks
+    /// connections; `None` for where it listens.
+    pub blob_seen_at: Option<SocketAddr>,
+    /// Where TenantService says that the broker is, when something stands before it.
+    pub broker_seen_at: Option<SocketAddr>,
     /// The Entra tenant.
     pub tenant: String,
     /// The application's id.
@@ -68,6 +74,8 @@ impl Default for SandboxSettings {
             tenant_port: 0,
             blob_port: 0,
             broker_port: 0,
+            blob_seen_at: None,
+            broker_seen_at: None,
             tenant: "sandbox.onmicrosoft.com".to_owned(),
             client_id: "6f1a2b3c-0000-4000-8000-5a4d9b0c1e2f".to_owned(),
             scope: "3c9d8e7f-0000-4000-8000-1b2a3c4d5e6f/.default".to_owned(),

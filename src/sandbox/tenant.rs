@@ -2,6 +2,7 @@
 //!
 //! The shape of the request and the answer is the one that the vendor's public client writes and reads.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,9 +96,10 @@ fn hand_out(core: &Core, now: UnixMs, new_format: bool) -> Value {
     let settings = &core.settings;
     let expiry = now.plus(settings.sas_lifetime);
     let broker = &core.broker;
+    let seen_at = |address: SocketAddr| settings.broker_seen_at.unwrap_or(address).to_string();
     let (host, emulator) = match (broker.plain_address(), broker.tls_address()) {
-        (Some(plain), _) => (plain.to_string(), ";UseDevelopmentEmulator=true"),
-        (None, Some(tls)) => (tls.to_string(), ""),
+        (Some(plain), _) => (seen_at(plain), ";UseDevelopmentEmulator=true"),
+        (None, Some(tls)) => (seen_at(tls), ""),
         (None, None) => ("127.0.0.1".to_owned(), ""),
     };
     let entity = format!("{}/subscriptions/{}", settings.topic, settings.subscription);

@@ -4,6 +4,8 @@
 
 mod audit;
 mod halves;
+#[path = "../common/process.rs"]
+mod process;
 mod quarantine;
 mod stops;
 mod told;

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
 
 use longshore::clock::SystemClock;
 use longshore::config::{Config, Files};
@@ -12,11 +11,8 @@ use longshore::inbox::ledger::{Ledger, Summary};
 use longshore::inbox::{Inbox, SqliteInbox};
 use longshore::sandbox::sample::{Kind, SampleSpec};
 use longshore::sandbox::{PublishRequest, Sandbox, SandboxSettings};
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
 
-/// No test waits longer for anything.
-pub const LIMIT: Duration = Duration::from_secs(90);
+use crate::process::{self, Daemon, LIMIT};
 
 /// A vendor and a folder to deliver into.
 pub struct World {
@@ -46,40 +42,22 @@ impl World {
 
     /// Starts `longshore` with this world's configuration.
     pub fn start(&self, args: &[&str]) -> Daemon {
-        let log = tempfile::NamedTempFile::new_in(self.folder.path()).expect("a log");
-        let child = self
-            .command(args)
-            .stdout(Stdio::null())
-            .stderr(log.reopen().expect("the log"))
-            .spawn()
-            .expect("the daemon starts");
-        Daemon { child, log }
+        Daemon::start(process::command(&self.config, args), self.folder.path())
     }
 
     /// Runs `longshore` to its end and returns what it printed.
     pub async fn say(&self, args: &[&str]) -> String {
-        let output = tokio::time::timeout(LIMIT, self.command(args).output()).await.expect("in time").expect("it runs");
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "longshore {args:?} ended with {}: {errors}", output.status);
-        String::from_utf8(output.stdout).expect("text")
+        process::say(&self.config, args).await
     }
 
     /// Runs `longshore` to its end; how it ended, and what it printed.
     pub async fn try_say(&self, args: &[&str]) -> (ExitStatus, String) {
-        let output = tokio::time::timeout(LIMIT, self.command(args).output()).await.expect("in time").expect("it runs");
-        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
-        (output.status, said.concat())
+        process::try_say(&self.config, args).await
     }
 
     /// Where everything lies.
     pub fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-        command.arg("--config").arg(&self.config).args(args).stdin(Stdio::null()).kill_on_drop(true);
-        command
     }
 
     /// The inbox, beside the daemon's own hold on it.
@@ -113,7 +91,7 @@ impl World {
 
     /// Waits until `daemon` has said that it is alive: from then on it knows what a signal means.
     pub async fn wait_alive(&self, daemon: &Daemon) {
-        let id = daemon.child.id();
+        let id = daemon.id();
         let reports = |summary: &Summary| summary.daemons.iter().any(|daemon| daemon.alive && Some(daemon.pid) == id);
         self.wait("it reports", reports).await;
     }
@@ -133,10 +111,7 @@ impl World {
 
     /// Every delivered file in sight.
     pub fn files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        collect(&self.folder.path().join("delivered"), &mut files);
-        files.sort();
-        files
+        process::files_in_sight(&self.folder.path().join("delivered"))
     }
 
     /// Holds what was delivered against what was published: each record once.
@@ -145,56 +120,5 @@ impl World {
         let doubled: Vec<_> = delivered.iter().filter(|(_, times)| **times != 1).collect();
         assert!(doubled.is_empty(), "doubled: {doubled:?}");
         assert_eq!(delivered.len() as u64, self.published, "records delivered");
-    }
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries {
-        let path = entry.expect("an entry").path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
-            continue;
-        }
-        if path.is_dir() { collect(&path, files) } else { files.push(path) }
-    }
-}
-
-/// A running `longshore`.
-pub struct Daemon {
-    child: Child,
-    log: tempfile::NamedTempFile,
-}
-
-impl Daemon {
-    pub fn signal(&self, signal: Signal) {
-        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it runs");
-        kill_process(pid, signal).expect("it is ours");
-    }
-
-    /// What it has logged so far.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.log.path()).expect("the log")
-    }
-
-    /// Waits for its end.
-    pub async fn end(mut self) -> (ExitStatus, String) {
-        let status = tokio::time::timeout(LIMIT, self.child.wait()).await;
-        let log = std::fs::read_to_string(self.log.path()).expect("the log");
-        let status = status.unwrap_or_else(|_| panic!("it does not end; its log:\n{log}")).expect("it ended");
-        (status, log)
-    }
-
-    /// Asks it to stop, and holds that it ends well.
-    pub async fn stop(self) -> String {
-        self.signal(Signal::TERM);
-        let (status, log) = self.end().await;
-        assert!(status.success(), "ended with {status}:\n{log}");
-        log
-    }
-
-    /// Ends it without any notice.
-    pub async fn kill(self) {
-        self.signal(Signal::KILL);
-        self.end().await;
     }
 }

@@ -149,6 +149,14 @@ impl Rules<'_, '_> {
                 )
                 .0,
             ),
+            checked_first_bytes_max: usize_of(
+                self.or(
+                    "limits.checked_first_bytes_max",
+                    &written.checked_first_bytes_max,
+                    Size(default.checked_first_bytes_max as u64),
+                )
+                .0,
+            ),
         }
     }
 

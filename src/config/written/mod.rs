@@ -234,6 +234,7 @@ section! {
         ratio_max: Whole<1, 1_000_000>,
         bad_records_max: Whole<0, { u32::MAX as u64 }>,
         bad_record_bytes_kept: Size<0>,
+        checked_first_bytes_max: Size<0>,
     }
 }
 

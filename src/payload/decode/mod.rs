@@ -6,7 +6,8 @@
 //!    the last, is an error.
 //! 2. The bytes decide what they are: a magic number outweighs the notice's `contentEncoding` (see [`encoding`]).
 //! 3. Neither more bytes nor a larger ratio than the limits allow leave it.
-//! 4. The blob's MD5 is compared before the end of the content is reported.
+//! 4. The blob's MD5 is compared before the end of the content is reported, and of a small blob before anything of it
+//!    is: what was damaged on its way looks like another record, or like a file that cannot be read, and is neither.
 //!
 //! The codecs are those of `async-compression`, without its async part: decoding is work for a thread of its own, not
 //! for the tasks that serve the network.
@@ -14,6 +15,7 @@
 pub(super) mod encoding;
 pub(super) mod text;
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use bytes::{Buf as _, Bytes};
@@ -56,6 +58,8 @@ pub(super) struct Abandoned;
 struct Pieces {
     channel: mpsc::Receiver<Result<Piece, PayloadError>>,
     current: Bytes,
+    /// What was received ahead of `current`'s end, to be checked before it is read.
+    held: VecDeque<Bytes>,
     is_ended: bool,
     /// The MD5 that the blob should have, and the one of what has arrived of it.
     md5: Option<([u8; 16], Md5)>,
@@ -63,49 +67,109 @@ struct Pieces {
 }
 
 impl Pieces {
+    fn new(channel: mpsc::Receiver<Result<Piece, PayloadError>>) -> Self {
+        Self { channel, current: Bytes::new(), held: VecDeque::new(), is_ended: false, md5: None, bytes: 0 }
+    }
+
     /// Makes `current` not empty, unless the content has ended: then `false`.
     fn fill(&mut self) -> io::Result<bool> {
         while self.current.is_empty() {
-            if self.is_ended {
-                return Ok(false);
+            match self.next()? {
+                Some(bytes) => self.current = bytes,
+                None => return Ok(false),
             }
-            self.receive()?;
         }
         Ok(true)
     }
 
-    fn receive(&mut self) -> io::Result<()> {
+    /// The next bytes; `None` at the end of the content.
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if let Some(bytes) = self.held.pop_front() {
+            return Ok(Some(bytes));
+        }
+        while !self.is_ended {
+            if let Some(bytes) = self.receive()? {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes a piece from the fetch; `None` when it was not one of bytes.
+    fn receive(&mut self) -> io::Result<Option<Bytes>> {
         match self.channel.blocking_recv() {
             Some(Ok(Piece::Bytes(bytes))) => {
                 if let Some((_, hash)) = &mut self.md5 {
                     hash.update(&bytes);
                 }
                 self.bytes += bytes.len() as u64;
-                if self.current.is_empty() {
-                    self.current = bytes;
-                } else {
-                    self.current = [&self.current[..], &bytes[..]].concat().into();
-                }
-                Ok(())
+                Ok(Some(bytes))
             }
             // Again for every answer from the first byte on; nothing was read yet.
             Some(Ok(Piece::Md5(promised))) => {
                 self.md5 = Some((promised, Md5::new()));
-                Ok(())
+                Ok(None)
             }
             Some(Ok(Piece::End)) => {
                 self.is_ended = true;
-                Ok(())
+                Ok(None)
             }
             Some(Err(error)) => Err(io::Error::other(error)),
             None => Err(io::Error::other(Abandoned)),
         }
     }
 
+    /// Receives all of a blob that has an MD5 and no more than `bytes_max` bytes, and compares it. Of a larger one, that
+    /// much is held and the rest comes as it is read.
+    fn check_first(&mut self, bytes_max: usize, object: &str) -> io::Result<()> {
+        let mut held_bytes = 0;
+        while !self.is_ended && held_bytes <= bytes_max {
+            if let Some(bytes) = self.receive()? {
+                held_bytes += bytes.len();
+                self.held.push_back(bytes);
+            }
+            // It comes before any bytes.
+            if self.md5.is_none() {
+                return Ok(());
+            }
+        }
+        if self.is_ended { self.check_md5(object) } else { Ok(()) }
+    }
+
+    fn check_md5(&mut self, object: &str) -> io::Result<()> {
+        let Some((promised, hash)) = self.md5.take() else {
+            return Ok(());
+        };
+        let found: [u8; 16] = hash.finalize().into();
+        if found == promised {
+            return Ok(());
+        }
+        Err(io::Error::other(PayloadError::Damaged {
+            object: object.to_owned(),
+            reason: format!("its MD5 is {} and should be {}", hex(&found), hex(&promised)),
+        }))
+    }
+
+    /// For content that cannot be read: reads it to its end and compares its MD5. Returns the error that counts then:
+    /// bytes that were damaged on their way say nothing about the blob.
+    fn damage(&mut self, object: &str) -> Option<io::Error> {
+        self.md5.as_ref()?;
+        loop {
+            match self.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => return self.check_md5(object).err(),
+                Err(error) => return Some(error),
+            }
+        }
+    }
+
     /// The first bytes, `count` of them unless the content is shorter.
     fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
-        while self.current.len() < count && !self.is_ended {
-            self.receive()?;
+        while self.current.len() < count
+            && let Some(bytes) = self.next()?
+        {
+            self.current =
+                if self.current.is_empty() { bytes } else { [&self.current[..], &bytes[..]].concat().into() };
         }
         Ok(&self.current[..self.current.len().min(count)])
     }
@@ -143,17 +207,22 @@ impl Decompressor {
         object: &str,
         limits: PayloadLimits,
     ) -> Result<Self, io::Error> {
-        let mut pieces = Pieces { channel, current: Bytes::new(), is_ended: false, md5: None, bytes: 0 };
+        let mut pieces = Pieces::new(channel);
+        pieces.check_first(limits.checked_first_bytes_max, object)?;
         let start = pieces.peek(encoding::START_BYTES)?;
-        let found = encoding::detect(claimed, start).map_err(|refusal| {
-            io::Error::other(match refusal {
-                encoding::Refusal::Empty => PayloadError::Missing {
+        let found = match encoding::detect(claimed, start) {
+            Ok(found) => found,
+            Err(encoding::Refusal::Empty) => {
+                return Err(io::Error::other(PayloadError::Missing {
                     object: object.to_owned(),
                     said: format!("it has no bytes, not even those of an empty {} file", claimed.unwrap_or_default()),
-                },
-                encoding::Refusal::Unknown(reason) => PayloadError::Unreadable { object: object.to_owned(), reason },
-            })
-        })?;
+                }));
+            }
+            Err(encoding::Refusal::Unknown(reason)) => {
+                let unreadable = PayloadError::Unreadable { object: object.to_owned(), reason };
+                return Err(pieces.damage(object).unwrap_or_else(|| io::Error::other(unreadable)));
+            }
+        };
         let codec: Option<Box<dyn DecodeV2>> = match found {
             Encoding::Identity => None,
             Encoding::Gzip => Some(Box::new(GzipDecoder::new())),
@@ -252,7 +321,16 @@ impl Decompressor {
         }
     }
 
-    fn check_bounds(&self) -> io::Result<()> {
+    fn check_bounds(&mut self) -> io::Result<()> {
+        let checked = self.within_bounds();
+        if checked.is_err() {
+            // A bomb is not fetched to its end, whatever its MD5 is.
+            self.pieces.md5 = None;
+        }
+        checked
+    }
+
+    fn within_bounds(&self) -> io::Result<()> {
         let limits = &self.limits;
         if self.decompressed > limits.decompressed_bytes_max {
             return Err(self.unreadable(format!(
@@ -270,18 +348,9 @@ impl Decompressor {
         Ok(())
     }
 
-    fn check_md5(&mut self) -> io::Result<()> {
-        let Some((promised, hash)) = self.pieces.md5.take() else {
-            return Ok(());
-        };
-        let found: [u8; 16] = hash.finalize().into();
-        if found == promised {
-            return Ok(());
-        }
-        Err(io::Error::other(PayloadError::Damaged {
-            object: self.object.clone(),
-            reason: format!("its MD5 is {} and should be {}", hex(&found), hex(&promised)),
-        }))
+    /// For content that cannot be read: the error that counts, if the bytes that came are not the blob's.
+    pub fn damage(&mut self) -> Option<io::Error> {
+        self.pieces.damage(&self.object)
     }
 }
 
@@ -296,7 +365,7 @@ impl Read for Decompressor {
         }
         let count = if self.codec.is_some() { self.read_compressed(out)? } else { self.read_plain(out)? };
         if count == 0 {
-            self.check_md5()?;
+            self.pieces.check_md5(&self.object)?;
         }
         self.decompressed += count as u64;
         self.check_bounds()?;

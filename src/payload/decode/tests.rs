@@ -164,3 +164,19 @@ fn a_checksum_that_differs_is_said() {
     assert_eq!(error.class(), Class::Transient);
     assert!(error.to_string().contains("its MD5 is 99914b932bd37a50b983c5e7c90ae93b"), "{error}");
 }
+
+#[test]
+fn a_small_blob_is_checked_before_anything_of_it_is_read_and_a_bomb_is_not_read_to_its_end() {
+    let plain = sample();
+    let other = Some([7; 16]);
+    let limits = PayloadLimits { checked_first_bytes_max: plain.len(), ..PayloadLimits::default() };
+    for size in [1, 100, plain.len()] {
+        let error = read_with(&plain, "", size, &limits, other).unwrap_err();
+        assert!(matches!(error, PayloadError::Damaged { .. }), "{error}");
+        let right = Some(Md5::digest(&plain).into());
+        assert_eq!(read_with(&plain, "", size, &limits, right).unwrap().0, plain);
+    }
+    let bomb = PayloadLimits { checked_first_bytes_max: 0, decompressed_bytes_max: 100, ..limits };
+    let error = read_with(&plain, "", 50, &bomb, other).unwrap_err();
+    assert!(matches!(error, PayloadError::Unreadable { .. }), "{error}");
+}

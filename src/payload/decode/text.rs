@@ -53,10 +53,6 @@ impl<R: Read> Text<R> {
         self.mark_bytes
     }
 
-    pub fn into_inner(self) -> R {
-        self.inner
-    }
-
     fn start(&mut self) -> io::Result<()> {
         let mut start = vec![0; START_BYTES];
         let mut count = 0;

@@ -22,7 +22,7 @@ use std::io::{self, Read};
 
 use super::decode::Abandoned;
 use super::decode::text::Text;
-use super::{Form, PayloadLimits};
+use super::{Form, PayloadError, PayloadLimits};
 use crate::record::RecordBatch;
 use crate::route::FormatHints;
 use crate::sink::BatchLimits;
@@ -48,6 +48,20 @@ pub(super) enum Stop {
     Abandoned,
     /// The content as a whole cannot be read. Holds the reason.
     Unreadable(String),
+}
+
+impl Stop {
+    /// Whether the bytes that came are to blame, and not the way that they came.
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Unreadable(_) => true,
+            Self::Abandoned => false,
+            Self::Io(error) => error
+                .get_ref()
+                .and_then(|error| error.downcast_ref::<PayloadError>())
+                .is_some_and(|error| matches!(error, PayloadError::Unreadable { .. })),
+        }
+    }
 }
 
 impl From<io::Error> for Stop {

@@ -1,0 +1,254 @@
+//! The vendor, the network between, the user's side, and one daemon at a time.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use longshore::clock::SystemClock;
+use longshore::config::{Config, Files};
+use longshore::inbox::SqliteInbox;
+use longshore::sandbox::broker::QueueState;
+use longshore::sandbox::sample::{Format, Kind, SampleSpec};
+use longshore::sandbox::{BlobFault, PublishRequest, Sandbox, SandboxSettings, TenantFault};
+
+use crate::command::Script;
+use crate::process::{self, Daemon};
+use crate::proxy::{Proxy, Weather};
+use crate::receiver::Receiver;
+use crate::schedule::{Act, Load, Schedule, Server};
+
+/// Short limits everywhere, so that a fault is noticed within a cycle; budgets that no number of cycles uses up.
+const LIMITS: &str = r#"
+[tokens]
+refresh_interval_min = "1s"
+
+[work]
+lease = "5s"
+drain = "5s"
+attempts_max = 1000000
+retry_min = "20ms"
+retry_max = "300ms"
+missing_object_for = "1h"
+
+[fetch]
+connect_timeout = "1s"
+idle_timeout = "1s"
+
+[ops]
+listen = ""
+
+[log]
+level = "debug"
+"#;
+
+/// How many sinks each record goes to.
+pub const SINKS: u64 = 4;
+
+/// Everything around the daemon.
+pub struct World {
+    pub sandbox: Sandbox,
+    pub receiver: Receiver,
+    pub script: Script,
+    pub config: PathBuf,
+    pub folder: tempfile::TempDir,
+    /// The identity of every record published so far.
+    pub published: BTreeSet<String>,
+    pub files: u64,
+    broker: Proxy,
+    blobs: Proxy,
+    tokens: Proxy,
+}
+
+impl World {
+    pub async fn new(schedule: &Schedule) -> Self {
+        let folder = tempfile::Builder::new().prefix("longshore-chaos-").tempdir().expect("a folder");
+        let (broker, blobs, tokens) = (Proxy::start().await, Proxy::start().await, Proxy::start().await);
+        let settings = SandboxSettings {
+            broker_seen_at: Some(broker.address()),
+            blob_seen_at: Some(blobs.address()),
+            // A message whose receiver was killed comes again soon, and as often as it is needed.
+            lock_duration: Duration::from_secs(5),
+            delivery_count_max: 1_000_000,
+            ..SandboxSettings::new(folder.path())
+        };
+        let sandbox = Sandbox::start(settings).await.expect("the sandbox");
+        broker.lead_to(sandbox.broker().plain_address().expect("plain AMQP"));
+        blobs.lead_to(sandbox.blob_address());
+        let token_service = sandbox.tenant_service().socket_addrs(|| None).expect("an address")[0];
+        tokens.lead_to(token_service);
+        let receiver = Receiver::start().await;
+        let script = Script::new(folder.path().join("script"));
+        let access =
+            sandbox.configuration_of_access().replace(&token_service.to_string(), &tokens.address().to_string());
+        let config = folder.path().join("daemon.toml");
+        let sinks = sinks(&receiver, &script);
+        let text = format!(
+            "{access}transport = \"{}\"\nreconnect_min = \"20ms\"\nreconnect_max = \"300ms\"\nsilence_max = \"2s\"\n{sinks}{}",
+            schedule.transport,
+            LIMITS.replace("[work]", &format!("[work]\nordering = \"{}\"", schedule.ordering))
+        );
+        std::fs::write(&config, text).expect("the configuration");
+        let (published, files) = (BTreeSet::new(), 0);
+        Self { sandbox, receiver, script, config, folder, published, files, broker, blobs, tokens }
+    }
+
+    /// Starts `longshore`.
+    pub fn start(&self, args: &[&str]) -> Daemon {
+        Daemon::start(process::command(&self.config, args), self.folder.path())
+    }
+
+    /// The inbox, beside the daemon's own hold on it.
+    pub fn inbox(&self) -> SqliteInbox {
+        let config = Config::load(&self.config, Files::Checked).expect("a good configuration");
+        SqliteInbox::open(&config.inbox, Arc::new(SystemClock)).expect("the inbox")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The vendor's subscription.
+    pub fn subscription(&self) -> QueueState {
+        self.sandbox.broker().state().subscription(&self.sandbox.subscription_path())
+    }
+
+    pub async fn publish(&mut self, load: Load) {
+        let spec = SampleSpec {
+            first: self.published.len() as u64,
+            format: load.format,
+            compression: load.compression,
+            ..SampleSpec::new(Kind::Items, load.records)
+        };
+        // Numbered from file to file: see `SampleSpec::first`.
+        let all = SampleSpec { records: load.records * u64::from(load.files), ..spec.clone() };
+        self.published.extend((0..all.records).map(|index| crate::oracle::identity(&all.record(index))));
+        self.files += u64::from(load.files);
+        let mut request = PublishRequest::samples(spec, load.files);
+        if load.format == Format::XmlLines {
+            request = request.blob_type("Xml.Items");
+        }
+        self.sandbox.publish(request).await.expect("published");
+    }
+
+    /// Does what needs no daemon.
+    pub fn act(&self, act: &Act) {
+        match act {
+            Act::Publish(_) | Act::Freeze(_) => unreachable!("these are done by the round"),
+            Act::Clear => self.clear(),
+            Act::Weather(server, weather) => self.proxy(*server).set(*weather),
+            Act::Blobs(kind, requests) => {
+                self.sandbox.add_blob_fault(BlobFault::next(kind.clone(), *requests)).expect("few faults");
+            }
+            Act::Tokens { status, requests } => self.sandbox.add_tenant_fault(TenantFault {
+                status: *status,
+                retry_after: (*status == 429).then_some(1),
+                requests: Some(*requests),
+            }),
+            Act::Duplicate(count) => self.sandbox.duplicate_next(*count).expect("the subscription"),
+            Act::Detach => self.sandbox.broker().detach_all("amqp:link:detach-forced"),
+            Act::Busy(count) => self.sandbox.broker().server_busy(*count),
+            Act::Rotate { broker, blobs } => {
+                if *broker {
+                    self.sandbox.rotate_service_bus_key();
+                }
+                if *blobs {
+                    self.sandbox.rotate_blob_key();
+                }
+            }
+            Act::Expire { broker, blobs, access } => {
+                if *broker {
+                    self.sandbox.broker().expire_tokens();
+                }
+                if *blobs {
+                    self.sandbox.expire_blob_tokens();
+                }
+                if *access {
+                    self.sandbox.expire_access_tokens();
+                }
+            }
+            Act::Receiver(manner, requests) => self.receiver.order(*manner, *requests),
+            Act::Script(manner, batches) => self.script.order(*manner, *batches),
+        }
+    }
+
+    /// Every fault ends.
+    pub fn calm(&self) {
+        self.clear();
+        self.sandbox.clear_blob_faults();
+        self.sandbox.clear_tenant_faults();
+        self.sandbox.broker().server_busy(0);
+        self.receiver.calm();
+        self.script.calm();
+    }
+
+    fn clear(&self) {
+        for server in [Server::Broker, Server::Blobs, Server::Tokens] {
+            self.proxy(server).set(Weather::Good);
+        }
+    }
+
+    fn proxy(&self, server: Server) -> &Proxy {
+        match server {
+            Server::Broker => &self.broker,
+            Server::Blobs => &self.blobs,
+            Server::Tokens => &self.tokens,
+        }
+    }
+}
+
+/// Routes to a sink of each kind, with batches so small that a file is many of them.
+fn sinks(receiver: &Receiver, script: &Script) -> String {
+    format!(
+        r#"
+[[route]]
+name = "xml"
+blob_types = ["Xml.*"]
+sinks = ["files", "xml-table", "shop", "script"]
+
+[[route]]
+name = "everything"
+blob_types = ["*"]
+sinks = ["files", "table", "shop", "script"]
+
+[[sink]]
+name = "files"
+type = "directory"
+path = "delivered"
+batch_records_max = 16
+
+[[sink]]
+name = "table"
+type = "sqlite"
+path = "records.db"
+key = ["/identifier/sku"]
+batch_records_max = 40
+
+[[sink]]
+name = "xml-table"
+type = "sqlite"
+path = "records.db"
+key = ["/Item/identifier/sku"]
+batch_records_max = 40
+
+[[sink]]
+name = "shop"
+type = "http"
+url = "http://{}/import"
+timeout = "700ms"
+batch_records_max = 30
+
+[[sink]]
+name = "script"
+type = "command"
+command = {:?}
+timeout = "2s"
+batch_records_max = 100
+
+[inbox]
+path = "inbox.db"
+"#,
+        receiver.address(),
+        script.command()
+    )
+}
