@@ -109,6 +109,10 @@ async fn inbox(world: &World, wrong: &mut Vec<String>) {
     if of("read") != expected || of("delivered") != expected {
         wrong.push(format!("{expected} records should be accounted for as delivered, and the accounts say {sums:?}"));
     }
+    let (status, said) = process::try_say(&world.config, &["audit", "--json"]).await;
+    if !status.success() {
+        wrong.push(format!("the audit finds something ({status}): {said}"));
+    }
     let check: rusqlite::Result<String> = Connection::open(world.path("inbox.db"))
         .and_then(|connection| connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)));
     if check.as_deref() != Ok("ok") {
