@@ -4,8 +4,6 @@
 
 mod audit;
 mod halves;
-#[path = "../common/process.rs"]
-mod process;
 mod quarantine;
 mod stops;
 mod told;

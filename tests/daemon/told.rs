@@ -4,8 +4,7 @@ use longshore::sandbox::PublishRequest;
 use longshore::sandbox::sample::ugly::Ugly;
 use serde_json::Value;
 
-use crate::process;
-use crate::world::World;
+use crate::world::{self, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_ugly_file_ends_in_a_state_that_is_listed_with_its_reason() {
@@ -52,7 +51,7 @@ async fn a_story_is_told_and_told_again_after_a_replay_under_a_run_of_its_own() 
 
     // The source is told after the commit, and the worker may be quicker than that.
     let settled = |state: &longshore::sandbox::broker::BrokerState| format!("{state:?}").contains("completed: 2");
-    world.sandbox.broker().wait_until(process::LIMIT, settled).await.expect("both are settled");
+    world.sandbox.broker().wait_until(world::LIMIT, settled).await.expect("both are settled");
     daemon.stop().await;
     let daemon = world.start(&["run"]);
     let story: Value = serde_json::from_str(&world.say(&["show", "1", "--json"]).await).expect("JSON");

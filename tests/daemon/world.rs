@@ -12,7 +12,10 @@ use longshore::inbox::{Inbox, SqliteInbox};
 use longshore::sandbox::sample::{Kind, SampleSpec};
 use longshore::sandbox::{PublishRequest, Sandbox, SandboxSettings};
 
-use crate::process::{self, Daemon, LIMIT};
+#[path = "../common/process.rs"]
+mod process;
+
+pub use process::{Daemon, LIMIT};
 
 /// A vendor and a folder to deliver into.
 pub struct World {
