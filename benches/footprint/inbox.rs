@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use longshore::clock::{Clock, SystemClock, UnixMs};
 use longshore::inbox::{
-    ClaimRequest, Claimed, Finish, Inbox, InboxSettings, Ordering, Plan, Progress, SqliteInbox, Target,
+    ClaimRequest, Claimed, Finish, Inbox, InboxSettings, OnPoison, Ordering, Plan, Progress, SqliteInbox, Target,
 };
 use longshore::notice::{FeedName, HeardNotice, Metadata, NoticeId, RouteName, SinkName, Verdict};
 use longshore::record::Counts;
@@ -76,6 +76,7 @@ async fn claim(inbox: &SqliteInbox) -> Result<longshore::inbox::ClaimKey> {
         lease: Duration::from_secs(60),
         now: SystemClock.now(),
         ordering: Ordering::BlobType,
+        on_poison: OnPoison::Quarantine,
         per_blob_type_max: 4,
     };
     match inbox.claim(request).await? {

@@ -15,6 +15,7 @@
 //! ```
 
 mod keeper;
+mod order;
 mod parts;
 mod signals;
 
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::ops::{self, Condition, Context};
-use crate::worker::Until;
+use crate::worker::{Ended, Until};
 
 pub use parts::{BuildError, Parts, feeds, sinks, token_sources};
 pub use signals::stop_on_signals;
@@ -66,12 +67,12 @@ impl Duty {
     }
 }
 
-/// Runs until `stop`, or until the work is done where the duty has an end.
+/// Runs until `stop`, or until the work is done where the duty has an end. Returns why it ended.
 ///
 /// # Errors
 /// When the parts cannot be built: the inbox cannot be opened, a sink's settings cannot work, the address of health
 /// and metrics is taken. Once running, trouble is a state of health, not an error.
-pub async fn run(config: Config, duty: Duty, context: Context, stop: CancellationToken) -> Result<(), BuildError> {
+pub async fn run(config: Config, duty: Duty, context: Context, stop: CancellationToken) -> Result<Ended, BuildError> {
     let parts = Parts::build(&config, &context, &stop).await?;
     run_parts(parts, &config, duty, context, stop).await
 }
@@ -86,7 +87,7 @@ pub async fn run_parts(
     duty: Duty,
     context: Context,
     stop: CancellationToken,
-) -> Result<(), BuildError> {
+) -> Result<Ended, BuildError> {
     // Ends what serves the others, after they have ended.
     let end = CancellationToken::new();
     let mut servants = JoinSet::new();
@@ -103,6 +104,9 @@ pub async fn run_parts(
         });
     }
     servants.spawn(keeper::keep(Arc::clone(&parts.ledger), config.inbox.clone(), duty, context.clone(), end.clone()));
+    if config.work.stops_on_poison() {
+        servants.spawn(order::watch(Arc::clone(&parts.quarantine), context.clone(), end.clone()));
+    }
     servants.spawn(ops::systemd::watch(Arc::clone(&context.health), Arc::clone(&context.heartbeats), end.clone()));
 
     let mut feeds = JoinSet::new();
@@ -120,16 +124,21 @@ pub async fn run_parts(
     ops::systemd::ready();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), duty = duty.as_str(), feeds = feeds.len(), "started");
 
-    match workers {
+    let ended = match workers {
         // Work with an end ends the rest; work without one ends with `stop`.
         Some(workers) => {
-            if workers.await.is_err() {
+            let ended = workers.await.unwrap_or_else(|_| {
                 tracing::error!("the workers panicked");
-            }
+                Ended::Stopped
+            });
             stop.cancel();
+            ended
         }
-        None => stop.cancelled().await,
-    }
+        None => {
+            stop.cancelled().await;
+            Ended::Stopped
+        }
+    };
     ops::systemd::stopping();
     while let Some(ended) = feeds.join_next().await {
         if ended.is_err() {
@@ -139,5 +148,5 @@ pub async fn run_parts(
     end.cancel();
     while servants.join_next().await.is_some() {}
     tracing::info!("stopped");
-    Ok(())
+    Ok(ended)
 }

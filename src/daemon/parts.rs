@@ -10,6 +10,7 @@ use crate::access::{AccessError, StaticTokens, TokenSource, VendorTokens};
 use crate::config::{AccessConfig, Config, FeedKind};
 use crate::feed::Feed;
 use crate::feed::service_bus::ServiceBusFeed;
+use crate::inbox::ledger::Quarantine;
 use crate::inbox::{InboxError, Ledger, SharedInbox, SqliteInbox};
 use crate::net::NetError;
 use crate::notice::{FeedName, SinkName};
@@ -55,6 +56,8 @@ pub struct Parts {
     pub inbox: SharedInbox,
     /// The inbox, as people use it.
     pub ledger: Arc<dyn Ledger>,
+    /// What was set aside in it.
+    pub quarantine: Arc<dyn Quarantine>,
     /// The feeds.
     pub feeds: Vec<Box<dyn Feed>>,
     /// The workers.
@@ -81,7 +84,8 @@ impl Parts {
         let payloads = openers(config, context, &tokens)?;
         let shared: SharedInbox = Arc::clone(&inbox) as SharedInbox;
         let workers = Workers::new(config.work.clone(), Arc::clone(&shared), router, sinks, payloads, context.clone());
-        Ok(Self { inbox: shared, ledger: inbox, feeds: feeds(config, context, &tokens), workers })
+        let (ledger, quarantine) = (Arc::clone(&inbox) as Arc<dyn Ledger>, inbox as Arc<dyn Quarantine>);
+        Ok(Self { inbox: shared, ledger, quarantine, feeds: feeds(config, context, &tokens), workers })
     }
 }
 

@@ -8,7 +8,7 @@
 //! 3. At most one worker holds a delivery at a time. A claim whose lease has run out may be taken over, and every
 //!    write under the old claim then fails with [`InboxError::LeaseLost`] and changes nothing.
 //! 4. Under [`Ordering::BlobType`] the unfinished deliveries of one lane, `(route, sink, blob type)`, are claimed in
-//!    the order `(published, sequence, notice)`, one at a time.
+//!    the order `(published, sequence, notice)`, one at a time; under [`OnPoison::Stop`] none while one is quarantined.
 //! 5. `read = delivered + filtered + parked + quarantined` holds for every delivery that is stored as done.
 //! 6. Unfinished and quarantined notices are never pruned, nor finished ones with parked or quarantined records.
 //!
@@ -110,6 +110,17 @@ pub enum Ordering {
     None,
 }
 
+/// What becomes of the files behind one that is quarantined, where they are delivered in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnPoison {
+    /// They go on without it.
+    #[default]
+    Quarantine,
+    /// They wait until a person has decided about it. Other blob types, routes and sinks go on.
+    Stop,
+}
+
 /// What a worker asks for.
 #[derive(Clone, Debug)]
 pub struct ClaimRequest {
@@ -121,6 +132,8 @@ pub struct ClaimRequest {
     pub now: UnixMs,
     /// In which order deliveries are given out.
     pub ordering: Ordering,
+    /// Whether a quarantined delivery holds up its lane, under [`Ordering::BlobType`].
+    pub on_poison: OnPoison,
     /// How many deliveries of one blob type may be claimed at once.
     pub per_blob_type_max: usize,
 }
@@ -242,8 +255,11 @@ pub enum Claimed {
     Nothing {
         /// When to ask again; `None` when nothing waits for time.
         next_due: Option<UnixMs>,
-        /// Whether any unfinished delivery or unplanned notice exists (also claimed by others).
+        /// Whether any unfinished delivery or unplanned notice exists (also claimed by others), but for those that wait
+        /// in a lane that is held up.
         unfinished: bool,
+        /// How many lanes with unfinished deliveries are held up by a quarantined one.
+        stopped_lanes: u64,
     },
 }
 

@@ -19,14 +19,14 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use crate::inbox::Ordering;
+use crate::inbox::{OnPoison, Ordering};
 
 mod pool;
 pub mod retry;
 mod run;
 mod window;
 
-pub use pool::{Until, Workers};
+pub use pool::{Ended, Until, Workers};
 pub use window::Window;
 
 /// How stored notices are worked off.
@@ -38,6 +38,8 @@ pub struct WorkSettings {
     pub per_blob_type_max: usize,
     /// In which order the files of one blob type are delivered.
     pub ordering: Ordering,
+    /// What becomes of the files behind one that is quarantined, where they are delivered in order.
+    pub on_poison: OnPoison,
     /// For how long a delivery is claimed unless renewed.
     pub lease: Duration,
     /// Attempts before a delivery is quarantined.
@@ -54,12 +56,21 @@ pub struct WorkSettings {
     pub drain: Duration,
 }
 
+impl WorkSettings {
+    /// Whether a quarantined delivery holds up those behind it.
+    #[must_use]
+    pub fn stops_on_poison(&self) -> bool {
+        self.ordering == Ordering::BlobType && self.on_poison == OnPoison::Stop
+    }
+}
+
 impl Default for WorkSettings {
     fn default() -> Self {
         Self {
             workers: 4,
             per_blob_type_max: 4,
             ordering: Ordering::BlobType,
+            on_poison: OnPoison::Quarantine,
             lease: Duration::from_secs(60),
             // With the waits below, twenty attempts span about two hours: an evening's maintenance of a sink.
             attempts_max: 20,

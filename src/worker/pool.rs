@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering as AtomicOrdering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -47,6 +47,19 @@ pub enum Until {
     Empty,
 }
 
+/// Why the workers ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// They were stopped.
+    Stopped,
+    /// Nothing stored is left to do.
+    Empty,
+    /// The hours of work are over, or have not begun.
+    OutsideHours,
+    /// All that is left waits in so many lanes, behind what is quarantined.
+    LanesStopped(u64),
+}
+
 /// The planner and the workers of this process.
 pub struct Workers {
     settings: WorkSettings,
@@ -57,6 +70,8 @@ pub struct Workers {
     running: AtomicUsize,
     /// Counts the changes of the inbox. A loop marks it as seen before it asks the inbox, and so sleeps through none.
     changes: watch::Sender<u64>,
+    /// Set by the worker that found that there is an end.
+    ended: OnceLock<Ended>,
 }
 
 fn panicked() -> Failure {
@@ -83,12 +98,19 @@ impl Workers {
         context: Context,
     ) -> Self {
         let tools = Tools { inbox, router, sinks, payloads, context };
-        Self { settings, tools, waits: Mutex::default(), running: AtomicUsize::new(0), changes: watch::Sender::new(0) }
+        Self {
+            settings,
+            tools,
+            waits: Mutex::default(),
+            running: AtomicUsize::new(0),
+            changes: watch::Sender::new(0),
+            ended: OnceLock::new(),
+        }
     }
 
     /// Works until `until`, or until `stop`. Then deliveries in progress have [`WorkSettings::drain`] to finish; what
-    /// has not finished by then is given back.
-    pub async fn run(self, until: Until, stop: CancellationToken) {
+    /// has not finished by then is given back. Returns why they ended.
+    pub async fn run(self, until: Until, stop: CancellationToken) -> Ended {
         let workers = Arc::new(self);
         let abandon = CancellationToken::new();
         // Ends the others once nothing is left, without touching the caller's token.
@@ -123,6 +145,13 @@ impl Workers {
             abandon.cancel();
             drained.await;
         }
+        workers.ended.get().copied().unwrap_or(Ended::Stopped)
+    }
+
+    fn end_as(&self, ended: Ended, end: &CancellationToken) {
+        // The first reason is the one that counts.
+        let _ = self.ended.set(ended);
+        end.cancel();
     }
 
     /// The one listener to the inbox's changes, which tells all the loops.
@@ -169,6 +198,10 @@ impl Workers {
             changes.mark_unchanged();
             let now = self.tools.context.clock.now();
             if !window::is_open(&self.settings.windows, &self.settings.zone, now) {
+                if until == Until::Empty {
+                    // Who waits for an end would otherwise wait for hours, and not know what for.
+                    return self.end_as(Ended::OutsideHours, end);
+                }
                 let wait = window::look_again_in(&self.settings.windows, &self.settings.zone, now);
                 self.say("outside the working hours".to_owned());
                 pause(wait, end).await;
@@ -177,7 +210,10 @@ impl Workers {
             self.say(format!("{} at work", self.settings.workers));
             match self.claim(&name).await {
                 Ok(Claimed::Delivery(claim)) => self.work(*claim, &heartbeat, abandon).await,
-                Ok(Claimed::Nothing { unfinished: false, .. }) if until == Until::Empty => end.cancel(),
+                Ok(Claimed::Nothing { unfinished: false, stopped_lanes, .. }) if until == Until::Empty => {
+                    let ended = if stopped_lanes == 0 { Ended::Empty } else { Ended::LanesStopped(stopped_lanes) };
+                    self.end_as(ended, end);
+                }
                 Ok(Claimed::Nothing { next_due, .. }) => {
                     let wait = next_due.map_or(IDLE_MAX, |due| due.since(now).min(IDLE_MAX));
                     idle(wait, &mut changes, end).await;
@@ -197,6 +233,7 @@ impl Workers {
             lease: self.settings.lease,
             now: self.tools.context.clock.now(),
             ordering: self.settings.ordering,
+            on_poison: self.settings.on_poison,
             per_blob_type_max: self.settings.per_blob_type_max,
         };
         self.tools.inbox.claim(request).await
@@ -308,7 +345,10 @@ impl Workers {
                 tracing::warn!(%class, error, next = %due, "the delivery failed; it is tried again")
             }
             _ => {
-                tracing::error!(%class, error, "the delivery is quarantined; see `longshore show {}`", claim.notice.id)
+                tracing::error!(%class, error, "the delivery is quarantined; see `longshore show {}`", claim.notice.id);
+                if self.settings.stops_on_poison() {
+                    tracing::error!("what is behind it waits until somebody decides: `longshore quarantine`");
+                }
             }
         }
         self.end(claim, finish, Vec::new(), heartbeat, abandon).await;

@@ -41,19 +41,30 @@ async fn a_listener_and_a_worker_in_two_processes_share_the_inbox() {
     world.assert_each_record_once();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn outside_its_hours_nothing_is_worked_on() {
-    // A window of one minute, twelve hours from now.
+/// A configuration with one minute of work, twelve hours from now.
+fn far_hours() -> String {
     let now = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);
     let from = now.checked_add(jiff::Span::new().hours(12)).expect("a time");
     let to = from.checked_add(jiff::Span::new().minutes(1)).expect("a time");
     let window = format!("{}-{}", from.strftime("%H:%M"), to.strftime("%H:%M"));
-    let mut world = World::new(&format!("[work]\nwindows = [\"{window}\"]\nzone = \"UTC\"\n")).await;
+    format!("[work]\nwindows = [\"{window}\"]\nzone = \"UTC\"\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_its_hours_nothing_is_worked_on() {
+    let mut world = World::new(&far_hours()).await;
     world.publish(2, 10).await;
     let daemon = world.start(&["run"]);
     world.wait("both are planned, and wait", |summary| summary.notices.open == 2).await;
     let log = daemon.stop().await;
     assert!(world.files().is_empty(), "{log}");
+
+    // With an end asked for, waiting for the hours would be no answer.
+    let (status, said) = world.try_say(&["work", "--until-empty"]).await;
+    assert_eq!(status.code(), Some(75), "{said}");
+    assert!(said.contains("outside the hours"), "{said}");
+    world.say(&["work", "--until-empty", "--now"]).await;
+    world.assert_each_record_once();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! What was set aside, and what a person decides about it, by the real binary.
 
+use longshore::inbox::ledger::Summary;
+use longshore::ops::health::{Condition, Part};
 use longshore::sandbox::PublishRequest;
 use longshore::sandbox::sample::ugly::Ugly;
 use serde_json::Value;
@@ -41,11 +43,10 @@ async fn what_was_set_aside_is_shown_exported_released_and_discarded() {
     // Nothing was mended, so that it comes back.
     let released = json(&world.say(&["quarantine", "release", &whole_name, "--json"]).await);
     assert_eq!(released["deliveries"], 1, "{released}");
-    let run = released["run"].as_i64().expect("a run");
     world.wait("it is set aside again", |summary| summary.notices.quarantined == 1).await;
     let story = json(&world.say(&["show", &whole_name, "--json"]).await);
-    assert_eq!(story["deliveries"][0]["replaced_as"], "release", "{story}");
-    assert_eq!(story["run"], run, "{story}");
+    let history = story["deliveries"][0]["history"].as_array().expect("its attempts");
+    assert_eq!(history.len(), 2, "it was tried again as the same delivery: {story}");
 
     let discarded = json(&world.say(&["quarantine", "discard", "--all", "--yes", "--json"]).await);
     assert_eq!((&discarded["deliveries"], &discarded["records"]), (&Value::from(1), &Value::from(1)), "{discarded}");
@@ -53,4 +54,34 @@ async fn what_was_set_aside_is_shown_exported_released_and_discarded() {
     let summary = world.wait("nothing is held back", |summary| summary.notices.with_withheld_records == 0).await;
     assert_eq!((summary.notices.quarantined, summary.notices.skipped, summary.notices.finished), (0, 1, 1));
     daemon.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_stop_a_poison_file_holds_up_its_own_lane_until_somebody_decides() {
+    let mut world = World::new("[work]\non_poison = \"stop\"\nretry_min = \"100ms\"\n").await;
+    world.sandbox.publish(PublishRequest::ugly(Ugly::CorruptGzip).blob_type("Gateway.Ugly")).await.expect("published");
+    world.sandbox.publish(PublishRequest::ugly(Ugly::BadLine).blob_type("Gateway.Ugly")).await.expect("published");
+    world.publish(2, 10).await;
+    let daemon = world.start(&["run"]);
+    let is_told = |summary: &Summary| {
+        let parts = summary.daemons.iter().flat_map(|daemon| &daemon.parts);
+        let is_degraded = |part: &Part| part.name == "order" && matches!(part.condition, Condition::Degraded { .. });
+        parts.into_iter().any(is_degraded)
+    };
+    let stands_still = |summary: &Summary| {
+        (summary.notices.finished, summary.notices.quarantined, summary.notices.open) == (2, 1, 1) && is_told(summary)
+    };
+    world.wait("the others are done and the lane stands still", stands_still).await;
+    let status = world.say(&["status"]).await;
+    assert!(status.contains("gateway.ugly") && status.contains("longshore quarantine"), "{status}");
+    daemon.stop().await;
+
+    let (status, said) = world.try_say(&["work", "--until-empty"]).await;
+    assert_eq!(status.code(), Some(75), "what is left waits for a person:\n{said}");
+    assert!(said.contains("in 1 lane"), "{said}");
+
+    world.say(&["quarantine", "discard", "--blob-type", "Gateway.Ugly", "--only", "notices", "--yes"]).await;
+    world.say(&["work", "--until-empty"]).await;
+    let summary = world.wait_finished(3).await;
+    assert_eq!((summary.notices.open, summary.notices.quarantined), (0, 0), "the neighbour has gone on");
 }

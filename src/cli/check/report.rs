@@ -153,7 +153,10 @@ fn block<'n>(out: &mut String, heading: &str, rows: impl Iterator<Item = (&'n st
 fn work(config: &Config) -> String {
     let work = &config.work;
     let mut text = match work.ordering {
-        Ordering::BlobType => format!("{} workers; files of one blob type in published order", work.workers),
+        Ordering::BlobType => {
+            let stop = if work.stops_on_poison() { ", which wait behind one that is quarantined" } else { "" };
+            format!("{} workers; files of one blob type in published order{stop}", work.workers)
+        }
         Ordering::None => {
             format!("{} workers, {} on one blob type; in any order", work.workers, work.per_blob_type_max)
         }

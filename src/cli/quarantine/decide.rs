@@ -8,8 +8,11 @@ use super::{Pages, Which};
 use crate::cli::exit::Exit;
 use crate::cli::screen::{number, plural};
 use crate::cli::select;
+use crate::config::Config;
 use crate::inbox::SqliteInbox;
-use crate::inbox::ledger::{AsideKind, AsideSelector, Decided, Ledger, Quarantine, RunKind};
+use crate::inbox::ledger::{Aside, AsideKind, AsideSelector, Decided, Decision, Ledger, Quarantine, RunKind};
+use crate::notice::{Metadata, Notice};
+use crate::route::Router;
 
 /// What can be typed.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,17 +45,45 @@ struct Report {
     daemon_is_running: bool,
 }
 
-pub(super) async fn release(args: Args, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
+pub(super) async fn release(args: Args, config: &Config, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
     // Who names what goes on has agreed to it.
     let is_agreed = !args.which.which.is_empty();
-    decide(RunKind::Release, args, is_agreed, inbox).await
+    let router = Router::new(config.routes.clone(), config.route_match).map_err(Exit::Config.because())?;
+    decide(RunKind::Release, args, is_agreed, &router, inbox).await
 }
 
-pub(super) async fn discard(args: Args, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
-    decide(RunKind::Discard, args, false, inbox).await
+pub(super) async fn discard(args: Args, config: &Config, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
+    let router = Router::new(config.routes.clone(), config.route_match).map_err(Exit::Config.because())?;
+    decide(RunKind::Discard, args, false, &router, inbox).await
 }
 
-async fn decide(kind: RunKind, args: Args, is_agreed: bool, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
+/// What becomes of a thing: one that the configuration in force still sends the same way goes on, so that its sink knows
+/// what it has of it already; another is planned anew.
+fn decision(kind: RunKind, router: &Router, thing: &Aside) -> Decision {
+    if kind == RunKind::Discard {
+        return Decision::Discard;
+    }
+    let notice = Notice {
+        id: thing.id.notice,
+        feed: thing.feed.clone(),
+        dedupe_key: String::new(),
+        metadata: Metadata { blob_type: thing.blob_type.clone(), ..Metadata::default() },
+        body: None,
+        published: thing.published,
+        sequence: 0,
+        stored: thing.published,
+    };
+    let is_wanted = thing.target.as_ref().is_some_and(|target| router.plan(&notice).targets.contains(target));
+    if is_wanted { Decision::GoOn } else { Decision::PlanAnew }
+}
+
+async fn decide(
+    kind: RunKind,
+    args: Args,
+    is_agreed: bool,
+    router: &Router,
+    inbox: &SqliteInbox,
+) -> anyhow::Result<ExitCode> {
     if args.which.is_everything() != args.all {
         let hint =
             if args.all { "--all goes with no other choice" } else { "name some, such as 42 or 42/17, or give --all" };
@@ -69,15 +100,20 @@ async fn decide(kind: RunKind, args: Args, is_agreed: bool, inbox: &SqliteInbox)
     }
     let run = inbox.decide(kind, selector.clone()).await?;
     report.run = Some(run.0);
-    report.done = Decided { unreadable: 0, unsettled: 0, ..Decided::default() };
+    report.done = Decided::default();
     for mut pages in passes(&selector, inbox) {
         loop {
             let page = pages.next_whole().await?;
             if page.is_empty() {
                 break;
             }
-            let did = inbox.decide_on(run, page.into_iter().map(|thing| thing.id).collect()).await?;
-            report.done = report.done.and(did);
+            for one in [Decision::GoOn, Decision::PlanAnew, Decision::Discard] {
+                let these = page.iter().filter(|thing| decision(kind, router, thing) == one);
+                let these: Vec<_> = these.map(|thing| thing.id).collect();
+                if !these.is_empty() {
+                    report.done = report.done.and(inbox.decide_on(run, one, these).await?);
+                }
+            }
         }
     }
     report.daemon_is_running = inbox.summary().await?.daemons.iter().any(|daemon| daemon.alive);

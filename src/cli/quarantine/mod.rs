@@ -61,15 +61,15 @@ enum Command {
 /// # Errors
 /// When the configuration is wrong, the inbox cannot be used, or nobody agreed to a decision.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let (_, inbox) = select::open_inbox(global)?;
+    let (config, inbox) = select::open_inbox(global)?;
     super::runtime(1)?.block_on(async {
         match args.command.unwrap_or(Command::Groups(args.groups)) {
             Command::Groups(args) => groups::run(args, &inbox).await,
             Command::List(args) => list::run(args, &inbox).await,
             Command::Show(args) => show::run(args, &inbox).await,
             Command::Export(args) => export::run(args, &inbox).await,
-            Command::Release(args) => decide::release(args, &inbox).await,
-            Command::Discard(args) => decide::discard(args, &inbox).await,
+            Command::Release(args) => decide::release(args, &config, &inbox).await,
+            Command::Discard(args) => decide::discard(args, &config, &inbox).await,
         }
     })
 }

@@ -13,7 +13,7 @@ use crate::config::problem::Problem;
 use crate::config::reader::Written;
 use crate::config::value::{Limit, Listen, OneOf, Size, SizeLimit, Time, Whole};
 use crate::config::{LogSettings, written};
-use crate::inbox::InboxSettings;
+use crate::inbox::{InboxSettings, OnPoison, Ordering};
 use crate::ops::OpsSettings;
 use crate::payload::{FetchSettings, PayloadLimits};
 use crate::worker::{Window, WorkSettings};
@@ -52,13 +52,23 @@ impl Rules<'_, '_> {
             ("work.retry_min", &written.retry_min, retry_min),
             ("work.retry_max", &written.retry_max, retry_max),
         );
+        let ordering = self.or("work.ordering", &written.ordering, OneOf(default.ordering)).0;
+        let on_poison = self.or("work.on_poison", &written.on_poison, OneOf(default.on_poison)).0;
+        if let (Ordering::None, OnPoison::Stop, Some(at)) = (ordering, on_poison, written.on_poison.spanned()) {
+            self.problems.add(
+                Problem::new(at.span(), "`work.on_poison` has no effect", "needs ordering = \"blob-type\"")
+                    .help("without an order, no file waits for another")
+                    .warning(),
+            );
+        }
         WorkSettings {
             workers: usize_of(self.or("work.workers", &written.workers, Whole(default.workers as u64)).0),
             per_blob_type_max: usize_of(
                 self.or("work.per_blob_type_max", &written.per_blob_type_max, Whole(default.per_blob_type_max as u64))
                     .0,
             ),
-            ordering: self.or("work.ordering", &written.ordering, OneOf(default.ordering)).0,
+            ordering,
+            on_poison,
             lease: self.or("work.lease", &written.lease, Time(default.lease)).0,
             attempts_max: u32_of(
                 self.or("work.attempts_max", &written.attempts_max, Whole(default.attempts_max.into())).0,

@@ -16,7 +16,7 @@ use super::value::{
     Address, Glob, Limit, Listen, Literal, Name, OneOf, PathText, Pointer, Size, SizeLimit, Time, Whole, Word, either,
     one_of,
 };
-use crate::inbox::Ordering;
+use crate::inbox::{OnPoison, Ordering};
 use crate::route::{AtDeadline, Match, MissingParent};
 use crate::sink::{DirectoryFormat, HttpBody, HttpMethod};
 
@@ -213,6 +213,7 @@ section! {
         workers: Whole<1, 256>,
         per_blob_type_max: Whole<1, 256>,
         ordering: OneOf<Ordering>,
+        on_poison: OneOf<OnPoison>,
         lease: Time<{ 5 * SECOND }, DAY>,
         attempts_max: Whole<1, 1_000_000>,
         retry_min: Time<1, DAY>,
@@ -350,6 +351,10 @@ impl Word for AtDeadline {
 
 impl Word for Ordering {
     const WORDS: &'static [(&'static str, Self)] = &[("blob-type", Self::BlobType), ("none", Self::None)];
+}
+
+impl Word for OnPoison {
+    const WORDS: &'static [(&'static str, Self)] = &[("quarantine", Self::Quarantine), ("stop", Self::Stop)];
 }
 
 impl Word for DirectoryFormat {

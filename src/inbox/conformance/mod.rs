@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::{Audit, Finding, Ledger, NoticeState, Quarantine, Selector, Story};
-use super::{Claim, ClaimRequest, Claimed, Finish, Inbox, Ordering, Plan, Progress, RunId, SharedInbox, Target};
+use super::{
+    Claim, ClaimRequest, Claimed, Finish, Inbox, OnPoison, Ordering, Plan, Progress, RunId, SharedInbox, Target,
+};
 use crate::clock::{Clock, ManualClock, UnixMs};
 use crate::notice::{FeedName, HeardNotice, Metadata, NoticeId, RouteName, SinkName, Verdict};
 use crate::record::{BadRecord, Counts};
@@ -65,6 +67,8 @@ macro_rules! inbox_conformance {
             without_order_a_blob_type_runs_side_by_side
             without_order_a_delivery_that_waits_blocks_nothing
             one_blob_type_is_limited_across_its_lanes
+            a_lane_that_shall_stop_waits_behind_what_is_quarantined
+            without_order_nothing_stops
         );
         inbox_conformance!(@cases $fresh, accounting,
             an_account_that_does_not_add_up_is_refused
@@ -222,7 +226,14 @@ impl Subject {
     }
 
     pub(crate) fn request(&self, ordering: Ordering, per_blob_type_max: usize) -> ClaimRequest {
-        ClaimRequest { worker: "w".to_owned(), lease: LEASE, now: self.now(), ordering, per_blob_type_max }
+        ClaimRequest {
+            worker: "w".to_owned(),
+            lease: LEASE,
+            now: self.now(),
+            ordering,
+            on_poison: OnPoison::Quarantine,
+            per_blob_type_max,
+        }
     }
 
     /// Claims under [`Ordering::BlobType`].
@@ -245,7 +256,7 @@ impl Subject {
     /// What an empty claim says: when to ask again, and whether anything is unfinished.
     pub(crate) async fn nothing(&self) -> (Option<UnixMs>, bool) {
         match self.inbox.claim(self.request(Ordering::BlobType, 100)).await.expect("claims") {
-            Claimed::Nothing { next_due, unfinished } => (next_due, unfinished),
+            Claimed::Nothing { next_due, unfinished, .. } => (next_due, unfinished),
             Claimed::Delivery(claim) => panic!("notice {} is claimable", claim.notice.id),
         }
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{Subject, account, done, heard, target};
-use crate::inbox::Ordering;
+use crate::inbox::ledger::{AsideId, AsideSelector, Decision, RunKind};
+use crate::inbox::{ClaimRequest, Claimed, OnPoison, Ordering};
 
 pub(crate) async fn a_lane_goes_in_published_order_one_at_a_time(subject: Subject) {
     let third = subject.ready("c", "T", 30).await;
@@ -119,4 +120,44 @@ pub(crate) async fn one_blob_type_is_limited_across_its_lanes(subject: Subject) 
     assert!(subject.claim_with(request()).await.is_none());
     subject.finish(&first, done(account(0, 0))).await;
     assert_eq!(subject.claim_with(request()).await.unwrap().notice.id, notice);
+}
+
+fn stopping(subject: &Subject, ordering: Ordering) -> ClaimRequest {
+    ClaimRequest { on_poison: OnPoison::Stop, ..subject.request(ordering, 100) }
+}
+
+pub(crate) async fn a_lane_that_shall_stop_waits_behind_what_is_quarantined(subject: Subject) {
+    let poison = subject.ready("a", "T", 0).await;
+    let neighbour = subject.ready("b", "T", 1).await;
+    let other = subject.ready("c", "U", 2).await;
+    let claim = subject.claim_with(stopping(&subject, Ordering::BlobType)).await.unwrap();
+    assert_eq!(claim.notice.id, poison);
+    subject.finish(&claim, subject.quarantine()).await;
+    let claim = subject.claim_with(stopping(&subject, Ordering::BlobType)).await.unwrap();
+    assert_eq!(claim.notice.id, other, "another blob type goes on");
+    subject.finish(&claim, done(account(1, 0))).await;
+    let nothing = subject.inbox.claim(stopping(&subject, Ordering::BlobType)).await.unwrap();
+    assert!(matches!(nothing, Claimed::Nothing { unfinished: false, stopped_lanes: 1, .. }), "{nothing:?}");
+    let stopped = subject.quarantine.stopped_lanes(10).await.unwrap();
+    assert_eq!((stopped.len(), stopped[0].notice, stopped[0].waiting), (1, poison, 1));
+    assert_eq!((&stopped[0].target, stopped[0].blob_type.as_str()), (&target("r", "s"), "t"));
+
+    // A release lets it go first again, and a discard lets the others go on without it.
+    let id = AsideId { notice: poison, delivery: Some(stopped[0].delivery), number: None };
+    let run = subject.quarantine.decide(RunKind::Release, AsideSelector::default()).await.unwrap();
+    subject.quarantine.decide_on(run, Decision::GoOn, vec![id]).await.unwrap();
+    let again = subject.claim_with(stopping(&subject, Ordering::BlobType)).await.unwrap();
+    assert_eq!(again.notice.id, poison);
+    subject.finish(&again, subject.quarantine()).await;
+    let run = subject.quarantine.decide(RunKind::Discard, AsideSelector::default()).await.unwrap();
+    subject.quarantine.decide_on(run, Decision::Discard, vec![id]).await.unwrap();
+    assert_eq!(subject.claim_with(stopping(&subject, Ordering::BlobType)).await.unwrap().notice.id, neighbour);
+}
+
+pub(crate) async fn without_order_nothing_stops(subject: Subject) {
+    subject.ready("a", "T", 0).await;
+    let neighbour = subject.ready("b", "T", 1).await;
+    let claim = subject.claim_with(stopping(&subject, Ordering::None)).await.unwrap();
+    subject.finish(&claim, subject.quarantine()).await;
+    assert_eq!(subject.claim_with(stopping(&subject, Ordering::None)).await.unwrap().notice.id, neighbour);
 }

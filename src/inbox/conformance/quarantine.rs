@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Subject, account, bad, done, heard, target};
 use crate::error::Class;
 use crate::inbox::ledger::{
-    Aside, AsideId, AsideKind, AsideSelector, Decided, NoticeState, Retention, RunKind, Selector,
+    Aside, AsideId, AsideKind, AsideSelector, Decided, Decision, NoticeState, Retention, RunKind, Selector,
 };
 use crate::inbox::{Finish, RunId};
 use crate::notice::{HeardNotice, NoticeId, RouteName, Verdict};
@@ -32,7 +32,8 @@ async fn names(subject: &Subject, selector: AsideSelector) -> Vec<(NoticeId, Opt
 async fn decide(subject: &Subject, kind: RunKind, selector: AsideSelector) -> (RunId, Decided) {
     let these: Vec<AsideId> = listed(subject, selector.clone()).await.iter().map(|aside| aside.id).collect();
     let run = subject.quarantine.decide(kind, selector).await.unwrap();
-    (run, subject.quarantine.decide_on(run, these).await.unwrap())
+    let decision = if kind == RunKind::Release { Decision::PlanAnew } else { Decision::Discard };
+    (run, subject.quarantine.decide_on(run, decision, these).await.unwrap())
 }
 
 fn only(notice: NoticeId) -> AsideSelector {
@@ -131,7 +132,9 @@ pub(crate) async fn a_released_delivery_goes_on_after_what_is_confirmed(subject:
     subject.inbox.progress(claim.key, account(4, 1), vec![bad(2)]).await.unwrap();
     subject.inbox.finish(claim.key, subject.quarantine(), vec![bad(8)]).await.unwrap();
     subject.clock.advance(Duration::from_secs(60));
-    let (_, did) = decide(&subject, RunKind::Release, only(notice)).await;
+    let run = subject.quarantine.decide(RunKind::Release, only(notice)).await.unwrap();
+    let these: Vec<_> = listed(&subject, only(notice)).await.iter().map(|aside| aside.id).collect();
+    let did = subject.quarantine.decide_on(run, Decision::GoOn, these).await.unwrap();
     assert_eq!((did.deliveries, did.not_alone), (1, 2));
     assert_eq!(subject.state(notice).await, NoticeState::Open);
     let again = subject.must_claim().await;
@@ -152,7 +155,7 @@ pub(crate) async fn a_release_waits_for_a_delivery_of_its_notice_that_is_under_w
     // Listed as part of a notice that is open, by what another of its deliveries has withheld, or not at all.
     let run = subject.quarantine.decide(RunKind::Release, only(notice)).await.unwrap();
     let these = vec![AsideId { notice, delivery: Some(second.key.delivery), number: None }];
-    subject.quarantine.decide_on(run, these).await.unwrap();
+    subject.quarantine.decide_on(run, Decision::PlanAnew, these).await.unwrap();
     subject.finish(&first, done(account(5, 0))).await;
     assert_eq!(subject.state(notice).await, NoticeState::Heard, "its plan is still to come");
     subject.plan(notice, targets).await;

@@ -17,7 +17,7 @@ mod summary;
 mod words;
 
 pub use audit::{Audit, AuditStep, Audited, AuditedAccount, Finding};
-pub use quarantine::{Aside, AsideId, AsideKind, AsideSelector, Decided, Quarantine};
+pub use quarantine::{Aside, AsideId, AsideKind, AsideSelector, Decided, Decision, Quarantine, StoppedLane};
 pub use replay::{Pruned, Replay, ReplayPlan, ReplayStep, Retention};
 pub use selector::Selector;
 pub use story::{Attempt, DeliveryStory, Hold, NoticeLine, Story};

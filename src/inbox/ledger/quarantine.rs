@@ -5,7 +5,7 @@
 //!
 //! | | a whole delivery | a single record |
 //! |---|---|---|
-//! | release | goes on after its last confirmed record; planned anew if it has none | not alone: its notice is replayed |
+//! | release | goes on after its last confirmed record; planned anew where it is not wanted any more | not alone: its notice is replayed |
 //! | discard | does not count for its notice any more | stays in the account as quarantined, and waits for nobody |
 //!
 //! A decision is a run with a number of its own, as a replay is: the story of a notice tells of it.
@@ -109,6 +109,35 @@ impl Aside {
     }
 }
 
+/// What becomes of something that was set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Released: it goes on after its last confirmed record, to where it was going.
+    GoOn,
+    /// Released: it is planned anew, since the configuration does not send it there any more.
+    PlanAnew,
+    /// It counts no more, or waits no more.
+    Discard,
+}
+
+/// A lane that holds something in quarantine; under [`OnPoison::Stop`](crate::inbox::OnPoison::Stop) it stands still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoppedLane {
+    /// The route and sink.
+    #[serde(flatten)]
+    pub target: Target,
+    /// The blob type, in lower case.
+    pub blob_type: String,
+    /// How many deliveries are set aside.
+    pub set_aside: u64,
+    /// The first of their notices.
+    pub notice: NoticeId,
+    /// Its delivery.
+    pub delivery: DeliveryId,
+    /// How many deliveries wait behind.
+    pub waiting: u64,
+}
+
 /// What one step of a decision did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Decided {
@@ -158,6 +187,9 @@ pub trait Quarantine: Send + Sync {
     /// Begins a decision under a run of its own; [`RunKind::Replay`] is not one.
     async fn decide(&self, kind: RunKind, selector: AsideSelector) -> Result<RunId, InboxError>;
 
-    /// Carries out the decision `run` on these, in one commit. What has changed since it was listed is left alone.
-    async fn decide_on(&self, run: RunId, these: Vec<AsideId>) -> Result<Decided, InboxError>;
+    /// Carries out a decision on these under `run`, in one commit. What has changed since it was listed is left alone.
+    async fn decide_on(&self, run: RunId, decision: Decision, these: Vec<AsideId>) -> Result<Decided, InboxError>;
+
+    /// Up to `limit` lanes that hold something in quarantine.
+    async fn stopped_lanes(&self, limit: usize) -> Result<Vec<StoppedLane>, InboxError>;
 }

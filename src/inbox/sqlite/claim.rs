@@ -17,7 +17,7 @@ use super::finish::{Ended, end_attempt};
 use super::rows::{self, NOTICE_COLUMN_COUNT, NOTICE_COLUMNS, PROGRESS_COLUMNS};
 use super::writer::{Job, Outcome, unattended};
 use crate::clock::UnixMs;
-use crate::inbox::{Claim, ClaimKey, ClaimRequest, Claimed, DeliveryId, Ordering, RunId, Target};
+use crate::inbox::{Claim, ClaimKey, ClaimRequest, Claimed, DeliveryId, OnPoison, Ordering, RunId, Target};
 use crate::notice::{RouteName, SinkName};
 
 /// The first delivery of every lane, one row a seek: `?1` is the lane before.
@@ -46,6 +46,10 @@ pub(super) const NEXT_DUE: &str = "SELECT min(due) FROM deliveries WHERE due IS 
 pub(super) const UNFINISHED: &str = "SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 'ready' OR state = 'claimed') \
      OR EXISTS (SELECT 1 FROM notices WHERE state = 'heard')";
 
+/// Whether a lane holds a quarantined delivery that nobody has decided about.
+pub(super) const STOPPED: &str = "SELECT EXISTS (SELECT 1 FROM deliveries \
+     WHERE state = 'quarantined' AND replaced_by IS NULL AND lane = ?1)";
+
 /// A delivery that could be given out.
 struct Candidate {
     /// `(published, sequence, notice, lane)`: smaller goes first; of one notice's deliveries, the lane made first.
@@ -69,13 +73,14 @@ pub(super) fn claim(connection: &Connection, request: &ClaimRequest) -> Result<O
     let has_room = |blob_type: &str| {
         held.per_blob_type.get(blob_type).is_none_or(|count| *count < request.per_blob_type_max.max(1))
     };
+    let may_stop = request.ordering == Ordering::BlobType && request.on_poison == OnPoison::Stop;
     let chosen = match request.ordering {
         Ordering::BlobType => heads(connection, NEXT_HEAD, |head| {
-            let is_free = !held.lanes.contains(&head.lane) && head.due.is_none();
-            is_free && has_room(&head.blob_type)
+            let is_free = !held.lanes.contains(&head.lane) && head.due.is_none() && has_room(&head.blob_type);
+            Ok(is_free && !(may_stop && is_stopped(connection, head.lane)?))
         })?,
         Ordering::None => {
-            let ready = heads(connection, NEXT_READY, |head| has_room(&head.blob_type))?;
+            let ready = heads(connection, NEXT_READY, |head| Ok(has_room(&head.blob_type)))?;
             let expired = held.expired.into_iter().filter(|(_, _, blob_type)| has_room(blob_type));
             expired.map(|(_, candidate, _)| candidate).chain(ready).min_by_key(|candidate| candidate.order)
         }
@@ -87,12 +92,32 @@ pub(super) fn claim(connection: &Connection, request: &ClaimRequest) -> Result<O
         }
         None => {
             let due: Option<i64> = connection.prepare_cached(NEXT_DUE)?.query_row([], |row| row.get(0))?;
-            Ok(Outcome::quiet(Claimed::Nothing {
-                next_due: due.into_iter().chain(held.first_expiry).min().map(UnixMs),
-                unfinished: connection.prepare_cached(UNFINISHED)?.query_row([], |row| row.get(0))?,
-            }))
+            let next_due = due.into_iter().chain(held.first_expiry).min().map(UnixMs);
+            let unfinished = connection.prepare_cached(UNFINISHED)?.query_row([], |row| row.get(0))?;
+            let (unfinished, stopped_lanes) = if may_stop && unfinished { left(connection)? } else { (unfinished, 0) };
+            Ok(Outcome::quiet(Claimed::Nothing { next_due, unfinished, stopped_lanes }))
         }
     }
+}
+
+fn is_stopped(connection: &Connection, lane: i64) -> Result<bool, Fault> {
+    Ok(connection.prepare_cached(STOPPED)?.query_row([lane], |row| row.get(0))?)
+}
+
+/// Whether anything is left to do that is not held up, and how many lanes are.
+fn left(connection: &Connection) -> Result<(bool, u64), Fault> {
+    let (mut is_any_open, mut stopped) = (false, 0);
+    heads(connection, NEXT_HEAD, |head| {
+        let is_stopped = is_stopped(connection, head.lane)?;
+        is_any_open |= !is_stopped;
+        stopped += u64::from(is_stopped);
+        // None is chosen, so that every lane is looked at.
+        Ok(false)
+    })?;
+    let is_any_heard: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM notices WHERE state = 'heard')")?
+        .query_row([], |row| row.get(0))?;
+    Ok((is_any_open || is_any_heard, stopped))
 }
 
 fn held(connection: &Connection, now: UnixMs) -> Result<Held, Fault> {
@@ -122,7 +147,11 @@ struct Head {
 }
 
 /// Goes from lane to lane and returns the oldest head that `is_allowed`.
-fn heads(connection: &Connection, sql: &str, is_allowed: impl Fn(&Head) -> bool) -> Result<Option<Candidate>, Fault> {
+fn heads(
+    connection: &Connection,
+    sql: &str,
+    mut is_allowed: impl FnMut(&Head) -> Result<bool, Fault>,
+) -> Result<Option<Candidate>, Fault> {
     let mut select = connection.prepare_cached(sql)?;
     let mut lane = i64::MIN;
     let mut oldest: Option<Candidate> = None;
@@ -138,7 +167,7 @@ fn heads(connection: &Connection, sql: &str, is_allowed: impl Fn(&Head) -> bool)
         };
         lane = head.lane;
         let is_older = oldest.as_ref().is_none_or(|oldest| candidate.order < oldest.order);
-        if is_older && is_allowed(&head) {
+        if is_older && is_allowed(&head)? {
             oldest = Some(candidate);
         }
     }

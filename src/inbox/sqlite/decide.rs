@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
 use super::plan::{settle_planned, settle_state};
-use super::rows::{int, word};
+use super::rows::int;
 use super::writer::Outcome;
 use crate::clock::UnixMs;
-use crate::inbox::ledger::{AsideId, AsideSelector, Decided, RunKind};
+use crate::inbox::ledger::{AsideId, AsideSelector, Decided, Decision, RunKind};
 use crate::inbox::{DeliveryId, RunId};
 use crate::notice::NoticeId;
 
@@ -29,63 +29,57 @@ pub(super) fn begin(
 pub(super) fn on(
     connection: &Connection,
     run: RunId,
+    decision: Decision,
     these: &[AsideId],
     now: UnixMs,
 ) -> Result<Outcome<Decided>, Fault> {
-    let mut select = connection.prepare_cached("SELECT kind FROM runs WHERE id = ?1")?;
-    let mut rows = select.query([run.0])?;
-    let kind = match rows.next()? {
-        Some(row) => word(row, 0, RunKind::parse)?,
-        None => return Err(Fault::Strange(format!("there is no run {}", run.0))),
-    };
-    let mut decision = Decision { connection, run, now, did: Decided::default(), heard: BTreeSet::new() };
-    match kind {
-        RunKind::Release => decision.release(these)?,
-        RunKind::Discard => decision.discard(these)?,
-        RunKind::Replay => return Err(Fault::Strange(format!("run {} is a replay, and decides nothing", run.0))),
+    let mut step = Step { connection, run, now, did: Decided::default() };
+    match decision {
+        Decision::GoOn | Decision::PlanAnew => step.release(these, decision == Decision::PlanAnew)?,
+        Decision::Discard => step.discard(these)?,
     }
-    Ok(Outcome { value: decision.did, woken: kind == RunKind::Release })
+    Ok(Outcome::woken(step.did))
 }
 
-struct Decision<'a> {
+struct Step<'a> {
     connection: &'a Connection,
     run: RunId,
     now: UnixMs,
     did: Decided,
-    /// Notices that are to be planned anew.
-    heard: BTreeSet<NoticeId>,
 }
 
-impl Decision<'_> {
-    fn release(&mut self, these: &[AsideId]) -> Result<(), Fault> {
+impl Step<'_> {
+    fn release(&mut self, these: &[AsideId], anew: bool) -> Result<(), Fault> {
         for id in these {
             match (id.delivery, id.number) {
                 (None, _) => self.did.unreadable += 1,
-                (Some(delivery), None) => self.release_delivery(id.notice, delivery)?,
                 (Some(_), Some(_)) => self.did.not_alone += 1,
+                (Some(delivery), None) => {
+                    let Some(confirmed) = self.set_aside_whole(id.notice, delivery)? else {
+                        continue;
+                    };
+                    self.did.deliveries += 1;
+                    if anew {
+                        self.plan_anew(id.notice, delivery)?
+                    } else {
+                        self.go_on(id.notice, delivery, confirmed)?
+                    }
+                }
             }
-        }
-        let mut hear = self.connection.prepare_cached(
-            "UPDATE notices SET state = 'heard', run = ?2, reason = NULL, ended = NULL WHERE id = ?1",
-        )?;
-        for notice in &self.heard {
-            hear.execute(params![notice.0, self.run.0])?;
         }
         Ok(())
     }
 
-    /// What a sink has confirmed is not sent again: the delivery goes on after it, under its own identity. One of which
-    /// nothing is confirmed is planned anew, since the configuration may send it elsewhere by now.
-    fn release_delivery(&mut self, notice: NoticeId, delivery: DeliveryId) -> Result<(), Fault> {
-        let Some(confirmed) = self.set_aside_whole(notice, delivery)? else {
-            return Ok(());
-        };
-        self.did.deliveries += 1;
-        if confirmed == 0 {
-            self.replace(delivery)?;
-            self.heard.insert(notice);
-            return Ok(());
-        }
+    fn plan_anew(&self, notice: NoticeId, delivery: DeliveryId) -> Result<(), Fault> {
+        self.replace(delivery)?;
+        self.connection
+            .prepare_cached("UPDATE notices SET state = 'heard', run = ?2, reason = NULL, ended = NULL WHERE id = ?1")?
+            .execute(params![notice.0, self.run.0])?;
+        Ok(())
+    }
+
+    /// What a sink has confirmed is not sent again: the delivery goes on after it, under its own identity.
+    fn go_on(&self, notice: NoticeId, delivery: DeliveryId, confirmed: u64) -> Result<(), Fault> {
         // What lies behind its last confirmed record is read again, and set aside again if it is still bad.
         self.connection
             .prepare_cached("DELETE FROM bad_records WHERE delivery = ?1 AND number > ?2")?

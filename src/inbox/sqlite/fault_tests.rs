@@ -11,7 +11,7 @@ use super::writer::{DURABLE, Outcome};
 use super::{SqliteInbox, claim};
 use crate::inbox::conformance::{START, heard, target};
 use crate::inbox::ledger::{Ledger, Selector};
-use crate::inbox::{ClaimRequest, Claimed, Inbox, InboxError, Ordering, Plan};
+use crate::inbox::{ClaimRequest, Claimed, Inbox, InboxError, OnPoison, Ordering, Plan};
 
 async fn on_writer(
     inbox: &SqliteInbox,
@@ -147,6 +147,7 @@ fn request() -> ClaimRequest {
         lease: Duration::from_secs(60),
         now: START,
         ordering: Ordering::BlobType,
+        on_poison: OnPoison::Quarantine,
         per_blob_type_max: 1,
     }
 }

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use super::writer::{DURABLE, Nature};
 use super::{SqliteInbox, audit, daemons, decide, prune, quarantine, replay, select, story, summary};
 use crate::inbox::ledger::{
-    Aside, AsideId, AsideSelector, Audit, AuditStep, Audited, DaemonReport, Decided, Ledger, NoticeLine, Pruned,
-    Quarantine, Replay, ReplayPlan, ReplayStep, Retention, RunKind, Selector, Story, Summary,
+    Aside, AsideId, AsideSelector, Audit, AuditStep, Audited, DaemonReport, Decided, Decision, Ledger, NoticeLine,
+    Pruned, Quarantine, Replay, ReplayPlan, ReplayStep, Retention, RunKind, Selector, StoppedLane, Story, Summary,
 };
 use crate::inbox::{DeliveryId, InboxError, RunId};
 use crate::notice::{NoticeId, RouteName};
@@ -108,9 +108,13 @@ impl Quarantine for SqliteInbox {
         self.writer.run(DURABLE, move |connection| decide::begin(connection, kind, &selector, now)).await
     }
 
-    async fn decide_on(&self, run: RunId, these: Vec<AsideId>) -> Result<Decided, InboxError> {
+    async fn decide_on(&self, run: RunId, decision: Decision, these: Vec<AsideId>) -> Result<Decided, InboxError> {
         let now = self.clock.now();
-        self.writer.run(DURABLE, move |connection| decide::on(connection, run, &these, now)).await
+        self.writer.run(DURABLE, move |connection| decide::on(connection, run, decision, &these, now)).await
+    }
+
+    async fn stopped_lanes(&self, limit: usize) -> Result<Vec<StoppedLane>, InboxError> {
+        self.readers.run(move |connection| quarantine::stopped_lanes(connection, limit)).await
     }
 }
 

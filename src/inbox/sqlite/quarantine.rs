@@ -7,7 +7,9 @@ use super::rows::{count, int, maybe_word, word};
 use super::select::Chosen;
 use crate::clock::UnixMs;
 use crate::error::Class;
-use crate::inbox::ledger::{Aside, AsideId, AsideKind, AsideSelector, DeliveryState, HeardAs, NoticeState};
+use crate::inbox::ledger::{
+    Aside, AsideId, AsideKind, AsideSelector, DeliveryState, HeardAs, NoticeState, StoppedLane,
+};
 use crate::inbox::{DeliveryId, Target};
 use crate::notice::{FeedName, NoticeId, RouteName, SinkName};
 
@@ -22,6 +24,33 @@ const HOLDING: &str = "n.id IN (SELECT id FROM notices WHERE state = 'quarantine
 pub(super) fn body(connection: &Connection, notice: NoticeId) -> Result<Option<Vec<u8>>, Fault> {
     let mut select = connection.prepare_cached("SELECT body FROM notices WHERE id = ?1")?;
     Ok(select.query_row([notice.0], |row| row.get(0)).optional()?.flatten())
+}
+
+pub(super) fn stopped_lanes(connection: &Connection, limit: usize) -> Result<Vec<StoppedLane>, Fault> {
+    // With min(), SQLite takes the delivery's own columns from the row that has the minimum.
+    let mut select = connection.prepare_cached(
+        "SELECT l.route, l.sink, l.blob_type, q.count, q.notice, q.id, (SELECT count(*) FROM deliveries w \
+         WHERE w.lane = q.lane AND (w.state = 'ready' OR w.state = 'claimed')) \
+         FROM (SELECT lane, count(*) AS count, min(notice) AS notice, id FROM deliveries \
+               WHERE state = 'quarantined' AND replaced_by IS NULL GROUP BY lane LIMIT ?1) q \
+         JOIN lanes l ON l.id = q.lane ORDER BY l.id",
+    )?;
+    let mut rows = select.query([int(limit as u64)])?;
+    let mut lanes = Vec::new();
+    while let Some(row) = rows.next()? {
+        lanes.push(StoppedLane {
+            target: Target {
+                route: RouteName::new(row.get::<_, String>(0)?),
+                sink: SinkName::new(row.get::<_, String>(1)?),
+            },
+            blob_type: row.get(2)?,
+            set_aside: count(row.get(3)?),
+            notice: NoticeId(row.get(4)?),
+            delivery: DeliveryId(row.get(5)?),
+            waiting: count(row.get(6)?),
+        });
+    }
+    Ok(lanes)
 }
 
 pub(super) fn page(

@@ -25,6 +25,7 @@ async fn what_runs_all_day_touches_unfinished_rows_only() {
         (claim::CLAIMED, &["deliveries_claimed"]),
         (claim::PROMOTE, &["deliveries_due"]),
         (claim::NEXT_DUE, &["deliveries_due"]),
+        (claim::STOPPED, &["deliveries_quarantined"]),
         (claim::UNFINISHED, &["deliveries_lane", "notices_unfinished"]),
         (prune::OLDEST_ENDED, &["notices_ended"]),
         (unplanned, &["notices_unfinished"]),
