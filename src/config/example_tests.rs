@@ -70,10 +70,11 @@ fn every_key_stands_in_the_example_and_can_be_read() {
             }
         }
     }
-    let sections: [(&str, &str, &[&str]); 19] = [
+    let sections: [(&str, &str, &[&str]); 20] = [
         ("identity", "", written::Identity::KEYS),
         ("tokens", "", written::Tokens::KEYS),
         ("feed", "service-bus", written::ServiceBusFeed::KEYS),
+        ("feed", "drop", written::DropFeed::KEYS),
         ("entity", "", written::Entity::KEYS),
         ("route", "", written::Route::KEYS),
         ("parents", "", written::Parent::KEYS),

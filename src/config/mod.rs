@@ -20,6 +20,7 @@ use toml::de::DeTable;
 
 use crate::access::{IdentitySettings, StaticSettings, TenantServiceSettings};
 use crate::blob_type::BlobTypeFilter;
+use crate::feed::drop::DropSettings;
 use crate::feed::service_bus::ServiceBusSettings;
 use crate::inbox::InboxSettings;
 use crate::notice::FeedName;
@@ -119,6 +120,11 @@ pub enum FeedKind {
         /// Where its tokens come from.
         access: AccessConfig,
     },
+    /// A place where files are dropped.
+    Drop {
+        /// The place, and how its files are taken.
+        settings: DropSettings,
+    },
 }
 
 impl FeedConfig {
@@ -127,6 +133,7 @@ impl FeedConfig {
     pub fn access(&self) -> Option<&AccessConfig> {
         match &self.kind {
             FeedKind::ServiceBus { access, .. } => Some(access),
+            FeedKind::Drop { .. } => None,
         }
     }
 }

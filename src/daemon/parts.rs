@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{AccessError, StaticTokens, TokenSource, VendorTokens};
 use crate::config::{AccessConfig, Config, FeedKind};
 use crate::feed::Feed;
+use crate::feed::drop::{DropFeed, SpoolStore};
 use crate::feed::service_bus::ServiceBusFeed;
 use crate::inbox::ledger::Quarantine;
 use crate::inbox::{InboxError, Ledger, SharedInbox, SqliteInbox};
@@ -153,6 +154,7 @@ pub fn feeds(
                     let tokens = Arc::clone(tokens.get(&feed.name)?);
                     Box::new(ServiceBusFeed::new(settings.clone(), tokens, context.clone()))
                 }
+                FeedKind::Drop { settings } => Box::new(DropFeed::new(settings.clone(), context.clone())),
             })
         })
         .collect()
@@ -170,6 +172,10 @@ fn openers(
         let opener = match &feed.kind {
             FeedKind::ServiceBus { .. } => {
                 PayloadOpener::new(fetch, limits, tokens.get(&feed.name).map(Arc::clone), context)?
+            }
+            FeedKind::Drop { settings } => {
+                let spool = SpoolStore::new(settings.spool.clone());
+                PayloadOpener::of_store(fetch, limits, Arc::new(spool), context)
             }
         };
         openers.insert(feed.name.clone(), Arc::new(opener));

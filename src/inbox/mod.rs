@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
 use crate::error::{Class, Classify};
-use crate::notice::{HeardNotice, Notice, NoticeId, RouteName, SinkName};
+use crate::notice::{FeedName, HeardNotice, Notice, NoticeId, RouteName, SinkName};
 use crate::record::{BadRecord, Counts};
 
 #[cfg(test)]
@@ -219,6 +219,10 @@ pub trait Inbox: Send + Sync {
 
     /// Records that the source has been told of these notices; shown by `longshore show`. Need not be durable.
     async fn settled(&self, notices: Vec<NoticeId>, at: UnixMs) -> Result<(), InboxError>;
+
+    /// For each prefix, whether the feed has a notice that is kept, in any state, whose dedupe key begins with it: a feed
+    /// that keeps content of its own beside the inbox lets go of what no notice needs any more.
+    async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError>;
 
     /// Up to `limit` notices that have no plan yet, oldest first. Without their bodies, which planning does not need.
     async fn unplanned(&self, limit: usize) -> Result<Vec<Notice>, InboxError>;

@@ -20,6 +20,15 @@ pub struct FeedLabels {
     pub feed: String,
 }
 
+/// Labels of what a feed counts by outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FeedOutcomeLabels {
+    /// The feed's name.
+    pub feed: String,
+    /// What became of it.
+    pub outcome: String,
+}
+
 /// Labels of what a delivery counts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
@@ -50,6 +59,10 @@ pub struct Metrics {
     pub notices_settled: Family<FeedLabels, Counter>,
     /// Times that a feed connected to its source.
     pub feed_connections: Family<FeedLabels, Counter>,
+    /// Looks at a dropped file that ended, by outcome (`taken`, `duplicate`, `quarantined`, `incomplete`, `changed`).
+    pub drop_files: Family<FeedOutcomeLabels, Counter>,
+    /// CSV files whose columns are not those of the last one of the same blob type.
+    pub column_drifts: Family<FeedLabels, Counter>,
     /// Successful refreshes of the vendor's tokens.
     pub token_refreshes: Counter,
     /// Refreshes of the vendor's tokens that failed.
@@ -73,6 +86,8 @@ impl Default for Metrics {
             notices_duplicate: Family::default(),
             notices_settled: Family::default(),
             feed_connections: Family::default(),
+            drop_files: Family::default(),
+            column_drifts: Family::default(),
             token_refreshes: Counter::default(),
             token_refresh_failures: Counter::default(),
             deliveries: Family::default(),
@@ -102,6 +117,12 @@ impl Default for Metrics {
                 "longshore_feed_connections",
                 "Times that a feed connected",
                 metrics.feed_connections.clone(),
+            );
+            registry.register("longshore_drop_files", "Dropped files, by outcome", metrics.drop_files.clone());
+            registry.register(
+                "longshore_column_drifts",
+                "CSV files with other columns than the last one",
+                metrics.column_drifts.clone(),
             );
             registry.register(
                 "longshore_token_refreshes",

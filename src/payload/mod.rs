@@ -30,6 +30,7 @@ pub use error::PayloadError;
 pub use fetch::{Content, ContentStore};
 pub use form::Form;
 pub use opener::{ByteStream, PayloadOpener, RecordStream};
+pub use split::csv_columns;
 pub use stream::{PayloadStream, Summary};
 
 use std::time::Duration;

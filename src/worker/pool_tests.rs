@@ -42,6 +42,10 @@ impl Inbox for Troubled {
         self.inner.settled(notices, at).await
     }
 
+    async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError> {
+        self.inner.holds(feed, prefixes).await
+    }
+
     async fn unplanned(&self, limit: usize) -> Result<Vec<Notice>, InboxError> {
         assert!(!once(&self.unplanned_panics), "told to panic");
         self.inner.unplanned(limit).await

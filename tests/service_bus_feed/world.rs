@@ -385,6 +385,10 @@ impl Inbox for WatchedInbox {
         self.inner.settled(notices, at).await
     }
 
+    async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError> {
+        self.inner.holds(feed, prefixes).await
+    }
+
     async fn unplanned(&self, limit: usize) -> Result<Vec<Notice>, InboxError> {
         self.inner.unplanned(limit).await
     }

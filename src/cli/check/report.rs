@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::config::{AccessConfig, Changed, Config, FeedConfig, FeedKind, UNNAMED_KEY, show_size, show_time};
+use crate::feed::drop::{After, DropSettings};
 use crate::feed::service_bus::Transport;
 use crate::inbox::Ordering;
 use crate::route::{
@@ -190,6 +191,7 @@ impl Feed {
                 };
                 ("service-bus", format!("over {transport}, {}", tokens_of(access)))
             }
+            FeedKind::Drop { settings } => ("drop", dropped(settings)),
         };
         let (include, exclude) = (feed.include.clone(), feed.exclude.clone());
         Self { name: feed.name.to_string(), r#type, source, include, exclude }
@@ -198,6 +200,15 @@ impl Feed {
     fn lines(&self) -> Vec<String> {
         vec![format!("{} {}", self.r#type, self.source), format!("hears {}", globs(&self.include, &self.exclude))]
     }
+}
+
+fn dropped(settings: &DropSettings) -> String {
+    let after = match &settings.after {
+        After::Leave => "left there".to_owned(),
+        After::Move(folder) => format!("moved to {folder}"),
+        After::Delete => "deleted".to_owned(),
+    };
+    format!("in {}, spooled in {}, then {after}", settings.source, settings.spool.display())
 }
 
 fn tokens_of(access: &AccessConfig) -> String {

@@ -20,7 +20,7 @@ use crate::worker::{Window, WorkSettings};
 
 /// Where Prometheus expects exporters that have no port of their own to be near.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
-const INBOX_PATH: &str = "/var/lib/longshore/inbox.db";
+pub(super) const INBOX_PATH: &str = "/var/lib/longshore/inbox.db";
 /// Long enough to replay what a mistake of last month spoilt.
 const RETENTION_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
 const RETENTION_BYTES: u64 = 10 << 30;
@@ -78,12 +78,12 @@ impl Rules<'_, '_> {
                 .or("work.missing_object_for", &written.missing_object_for, Time(default.missing_object_for))
                 .0,
             windows: self.windows(each(&written.windows)),
-            zone: self.zone(&written.zone).unwrap_or(default.zone),
+            zone: self.zone("work.zone", &written.zone).unwrap_or(default.zone),
             drain: self.or("work.drain", &written.drain, Time(default.drain)).0,
         }
     }
 
-    fn zone(&mut self, written: &Written<String>) -> Option<TimeZone> {
+    pub(super) fn zone(&mut self, key: &str, written: &Written<String>) -> Option<TimeZone> {
         let name = written.spanned()?;
         match TimeZone::get(name.get_ref()) {
             Ok(zone) => Some(zone),
@@ -92,7 +92,7 @@ impl Rules<'_, '_> {
                 self.problems.add(
                     Problem::new(
                         name.span(),
-                        format!("`work.zone` cannot be {shown}"),
+                        format!("`{key}` cannot be {shown}"),
                         "must be a time zone such as \"Europe/Oslo\" or \"UTC\"",
                     )
                     .help(format!(

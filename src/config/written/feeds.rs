@@ -3,6 +3,7 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::drop::DropFeed;
 use super::{DAY, HOUR, Raw, SECOND, name_in, type_of};
 use crate::config::problem::Problems;
 use crate::config::reader::{FromToml, Section, Written, section, table};
@@ -37,6 +38,8 @@ section! {
 pub enum Feed {
     /// `type = "service-bus"`.
     ServiceBus(Box<ServiceBusFeed>),
+    /// `type = "drop"`.
+    Drop(Box<DropFeed>),
     /// No known type; already reported. Its name is kept, so that a route that names it is not wrong as well.
     Unknown(Written<Name>),
 }
@@ -46,6 +49,7 @@ impl Feed {
     pub fn name(&self) -> &Written<Name> {
         match self {
             Self::ServiceBus(feed) => &feed.name,
+            Self::Drop(feed) => &feed.name,
             Self::Unknown(name) => name,
         }
     }
@@ -54,7 +58,8 @@ impl Feed {
 impl FromToml for Feed {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> Option<Self> {
         let table = table(key, value, problems)?;
-        Some(match type_of(key, table, value.span(), &["service-bus"], problems) {
+        Some(match type_of(key, table, value.span(), &["service-bus", "drop"], problems) {
+            Some("drop") => Self::Drop(Box::new(DropFeed::read_table(key, table, problems))),
             Some(_) => Self::ServiceBus(Box::new(ServiceBusFeed::read_table(key, table, problems))),
             None => Self::Unknown(name_in(key, table, problems)),
         })

@@ -20,8 +20,10 @@ use crate::inbox::{OnPoison, Ordering};
 use crate::route::{AtDeadline, Match, MissingParent};
 use crate::sink::{DirectoryFormat, HttpBody, HttpMethod};
 
+pub use drop::{AfterWord, DropFeed};
 pub use feeds::{Feed, ServiceBusFeed};
 
+mod drop;
 mod feeds;
 
 const SECOND: u64 = 1_000;

@@ -42,6 +42,7 @@ macro_rules! inbox_conformance {
             planning_twice_makes_no_second_delivery
             a_notice_that_no_route_wants_is_done_with
             store_wakes_whoever_waits_for_a_change
+            a_key_is_held_by_its_beginning_and_by_its_feed
         );
         inbox_conformance!(@cases $fresh, claiming,
             a_delivery_is_claimed_once

@@ -118,3 +118,13 @@ pub(crate) async fn store_wakes_whoever_waits_for_a_change(subject: Subject) {
     let request = subject.request(Ordering::BlobType, 1);
     assert!(matches!(subject.inbox.claim(request).await.unwrap(), Claimed::Delivery(_)));
 }
+
+pub(crate) async fn a_key_is_held_by_its_beginning_and_by_its_feed(subject: Subject) {
+    subject.store(heard("abc/file", "T", 0)).await;
+    let prefixes = ["abc/", "abc/file", "abc/file2", "ab", "abd", "b", "ABC/"];
+    let prefixes: Vec<String> = prefixes.map(str::to_owned).to_vec();
+    let held = subject.inbox.holds(FeedName::new("eg"), prefixes.clone()).await.unwrap();
+    assert_eq!(held, [true, true, false, true, false, false, false]);
+    let other = subject.inbox.holds(FeedName::new("other"), prefixes).await.unwrap();
+    assert!(!other.contains(&true));
+}

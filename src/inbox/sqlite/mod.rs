@@ -30,7 +30,7 @@ use async_trait::async_trait;
 
 use super::{ClaimKey, ClaimRequest, Claimed, Finish, Inbox, InboxError, InboxSettings, Plan, Progress, Receipt};
 use crate::clock::{Clock, UnixMs};
-use crate::notice::{HeardNotice, Notice, NoticeId};
+use crate::notice::{FeedName, HeardNotice, Notice, NoticeId};
 use crate::record::BadRecord;
 
 mod audit;
@@ -116,6 +116,10 @@ impl Inbox for SqliteInbox {
     async fn settled(&self, notices: Vec<NoticeId>, at: UnixMs) -> Result<(), InboxError> {
         let nature = Nature { durable: false, skip_if_abandoned: false };
         self.writer.run(nature, move |connection| store::settled(connection, notices, at)).await
+    }
+
+    async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError> {
+        self.readers.run(move |connection| store::holds(connection, &feed, &prefixes)).await
     }
 
     async fn unplanned(&self, limit: usize) -> Result<Vec<Notice>, InboxError> {

@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::rows::bounded;
 use super::writer::Outcome;
 use crate::clock::UnixMs;
-use crate::notice::{HeardNotice, NoticeId, Verdict};
+use crate::notice::{FeedName, HeardNotice, NoticeId, Verdict};
 
 /// Stores a batch; for each notice its number, and whether it was there before.
 pub(super) fn store(
@@ -67,6 +67,20 @@ fn seen_again(connection: &Connection, heard: &HeardNotice, now: UnixMs) -> Resu
     let id = update
         .query_row(params![heard.feed.as_str(), heard.dedupe_key, now.0, heard.delivery_count], |row| row.get(0))?;
     Ok(NoticeId(id))
+}
+
+/// For each prefix, whether a notice of the feed is kept under a key that begins with it. The index of keys answers.
+pub(super) fn holds(connection: &Connection, feed: &FeedName, prefixes: &[String]) -> Result<Vec<bool>, Fault> {
+    let mut select = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM notices WHERE feed = ?1 AND dedupe_key >= ?2 AND dedupe_key < ?3)",
+    )?;
+    let mut held = Vec::with_capacity(prefixes.len());
+    for prefix in prefixes {
+        // No key goes on with the last of all characters.
+        let end = format!("{prefix}{}", char::MAX);
+        held.push(select.query_row(params![feed.as_str(), prefix, end], |row| row.get(0))?);
+    }
+    Ok(held)
 }
 
 /// Writes down that the source was told. The notices of a batch have consecutive numbers, so that a batch is one

@@ -25,6 +25,26 @@ const COLUMNS_AT_FIRST: usize = 64;
 /// Separators that are looked for; of equally frequent ones the first counts.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
+/// The columns that the header line names with which `head` begins, trimmed; a line that is not whole names those that
+/// are. Separator and encoding are found out as for records. Empty if there is no header line that can be read.
+#[must_use]
+pub fn csv_columns(head: &[u8]) -> Vec<String> {
+    let mut start = Vec::new();
+    if Text::new(head, None).read_to_end(&mut start).is_err() {
+        return Vec::new();
+    }
+    let (mut values, mut ends) = (vec![0; start.len()], vec![0; COLUMNS_MAX]);
+    let mut reader = ReaderBuilder::new().delimiter(separator_of(&start)).build();
+    let (_, _, _, count) = reader.read_record(&start, &mut values, &mut ends);
+    let mut from = 0;
+    let names = ends[..count].iter().map(|end| {
+        let name = String::from_utf8_lossy(&values[from..*end]).trim().to_owned();
+        from = *end;
+        name
+    });
+    names.collect()
+}
+
 /// Splits `text` into its rows.
 pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_>) -> Result<u64, Stop> {
     let mut input = Input { text, piece: vec![0; READ_BYTES], from: 0, to: 0, offset: 0, is_ended: false };

@@ -18,6 +18,8 @@ mod xml;
 mod xml_json;
 mod xml_lines;
 
+pub use csv::csv_columns;
+
 use std::io::{self, Read};
 
 use super::decode::Abandoned;

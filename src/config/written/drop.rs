@@ -1,0 +1,56 @@
+//! What was written in a `[[feed]]` of type `drop`.
+
+use toml::Spanned;
+
+use super::{DAY, Raw, SECOND, YEAR};
+use crate::config::reader::section;
+use crate::config::value::{Glob, Name, OneOf, PathText, Size, Time, Whole, Word};
+use crate::feed::drop::DateOrder;
+
+section! {
+    /// A place where files are dropped.
+    DropFeed {
+        name: Name,
+        r#type: Raw,
+        source: PathText,
+        include: Vec<Spanned<Glob>>,
+        exclude: Vec<Spanned<Glob>>,
+        files: Vec<Spanned<Glob>>,
+        ignore: Vec<Spanned<Glob>>,
+        marker: String,
+        poll: Time<100, DAY>,
+        stable_for: Time<0, DAY>,
+        incomplete_for: Time<SECOND, YEAR>,
+        after: OneOf<AfterWord>,
+        move_to: String,
+        pattern: String,
+        date_order: OneOf<DateOrder>,
+        zone: String,
+        spool: PathText,
+        file_bytes_max: Size<1>,
+        entries_max: Whole<1, 1_000_000>,
+        unpacked_bytes_max: Size<1>,
+    }
+}
+
+/// What becomes of a file once it is stored; `move` names its folder elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AfterWord {
+    /// It stays.
+    #[default]
+    Leave,
+    /// It is moved.
+    Move,
+    /// It is deleted.
+    Delete,
+}
+
+impl Word for AfterWord {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("leave", Self::Leave), ("move", Self::Move), ("delete", Self::Delete)];
+}
+
+impl Word for DateOrder {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("DDMMYYYY", Self::DayMonthYear), ("MMDDYYYY", Self::MonthDayYear), ("YYYYMMDD", Self::YearMonthDay)];
+}

@@ -1,0 +1,146 @@
+//! Where files are dropped: one small trait over a folder here and folders elsewhere.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Class, Classify};
+use crate::probe::Step;
+
+use super::directory::Directory;
+
+/// A place where files are dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceSettings {
+    /// A folder of this machine.
+    Directory(PathBuf),
+}
+
+impl SourceSettings {
+    /// Opens the way to the place. A connection is used for one look at it.
+    pub(super) async fn connect(&self) -> Result<Box<dyn Source>, SourceError> {
+        match self {
+            Self::Directory(path) => Ok(Box::new(Directory::open(path).await?)),
+        }
+    }
+
+    /// Walks the way to the place, step by step.
+    pub(super) async fn probe(&self, writes: bool) -> Vec<Step> {
+        match self {
+            Self::Directory(path) => super::directory::probe(path, writes).await,
+        }
+    }
+}
+
+/// For people: where it is, without a secret.
+impl fmt::Display for SourceSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// What tells a version of a file from others, as far as the source knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    /// In bytes.
+    pub(super) size: u64,
+    /// When it was written, in milliseconds since 1970, where the source says so.
+    pub(super) modified_ms: Option<i64>,
+    /// What else the source knows, such as an inode or an ETag.
+    pub(super) tag: String,
+}
+
+/// A file at the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    /// Its name in the folder.
+    pub(super) name: String,
+    pub(super) stamp: Stamp,
+}
+
+/// A connection to a place.
+#[async_trait]
+pub(super) trait Source: Send {
+    /// The files in the folder, in any order; no more than `files_max` of them.
+    async fn list(&mut self, files_max: usize) -> Result<Vec<Listed>, SourceError>;
+
+    /// What the file is now; `None` if it is gone.
+    async fn stat(&mut self, name: &str) -> Result<Option<Stamp>, SourceError>;
+
+    /// Gives the file's bytes to `into`, from its start to its end.
+    async fn read(&mut self, name: &str, into: &mut dyn Receive) -> Result<(), SourceError>;
+
+    /// Deletes the file; one that is gone already is fine.
+    async fn delete(&mut self, name: &str) -> Result<(), SourceError>;
+
+    /// Moves the file to a folder below this one, which is made if it is not there. Nothing is overwritten: `other` is
+    /// the name to take where the own one is taken. A file that is gone already is fine.
+    async fn move_to(&mut self, name: &str, folder: &str, other: &str) -> Result<(), SourceError>;
+}
+
+/// What takes a file's bytes.
+#[async_trait]
+pub(super) trait Receive: Send {
+    /// Takes the next bytes.
+    async fn take(&mut self, bytes: &[u8]) -> Result<(), SourceError>;
+}
+
+/// Why the source could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SourceError {
+    /// It may work the next time.
+    #[error("{object}: {reason}")]
+    Trouble {
+        /// The file or place.
+        object: String,
+        /// What happened, redacted.
+        reason: String,
+    },
+    /// It will not work until somebody changes something.
+    #[error("{object}: {reason}; {remedy}")]
+    Refused {
+        /// The file or place.
+        object: String,
+        /// What happened, redacted.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Our own disk has no room or does not work.
+    #[error("{path} cannot be written: {error}")]
+    Spool {
+        /// The file.
+        path: String,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The file is larger than is allowed.
+    #[error("{object} is larger than {bytes_max} bytes (`file_bytes_max`), and is left where it is")]
+    TooLarge {
+        /// The file.
+        object: String,
+        /// The bound.
+        bytes_max: u64,
+    },
+}
+
+impl SourceError {
+    /// An error that names its object, from elsewhere.
+    pub(super) fn trouble(object: impl Into<String>, error: impl fmt::Display) -> Self {
+        Self::Trouble { object: object.into(), reason: crate::secret::redact(&error.to_string()) }
+    }
+}
+
+impl Classify for SourceError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Trouble { .. } => Class::Transient,
+            Self::Refused { .. } | Self::TooLarge { .. } => Class::Permanent,
+            Self::Spool { error, .. } => crate::error::class_of_local_io(error),
+        }
+    }
+}
