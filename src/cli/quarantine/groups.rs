@@ -141,10 +141,24 @@ fn key(by: &[By], thing: &Aside) -> Key {
     }
 }
 
-/// A reason with `#` for each number in it: `column 17` and `column 4` are one reason.
+/// A reason without what tells its things apart: `column 17` and `column 4` are one reason, and so is the same trouble
+/// with two addresses or ids. The group's example shows them whole.
 fn pattern(reason: &str) -> String {
-    let mut out = String::with_capacity(reason.len());
-    for c in reason.chars() {
+    reason.split(' ').map(word_pattern).collect::<Vec<_>>().join(" ")
+}
+
+fn word_pattern(word: &str) -> String {
+    if word.contains("://") {
+        return "<address>".to_owned();
+    }
+    let is_id = |part: &str| {
+        part.len() >= 8 && part.contains(|c: char| c.is_ascii_digit()) && part.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    if word.split('-').any(is_id) {
+        return "<id>".to_owned();
+    }
+    let mut out = String::with_capacity(word.len());
+    for c in word.chars() {
         if !c.is_ascii_digit() {
             out.push(c);
         } else if !out.ends_with('#') {
@@ -211,6 +225,16 @@ mod tests {
             groups.add(by, &thing);
         }
         groups.largest_first()
+    }
+
+    #[test]
+    fn reasons_that_differ_in_numbers_addresses_and_ids_only_are_one() {
+        assert_eq!(pattern("it is not JSON at byte 17 of 2,048"), "it is not JSON at byte # of #,#");
+        assert_eq!(
+            pattern("https://a.example/x/27254fff-33e3.gz is not there (HTTP 404)"),
+            "<address> is not there (HTTP #)"
+        );
+        assert_eq!(pattern("item 27254fff-33e3-466d-bef9-a25c4559f7c2 unknown"), "item <id> unknown");
     }
 
     #[test]
