@@ -34,6 +34,7 @@ pub mod ops;
 pub mod blob_type;
 pub mod clock;
 pub mod error;
+pub mod fail_point;
 pub mod net;
 pub mod notice;
 pub mod pointer;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::error::{Class, Classify, chain};
+use crate::fail_point::{FailPoint, reach};
 use crate::inbox::{Claim, ClaimRequest, Claimed, DeliveryId, Finish, InboxError, Plan, SharedInbox};
 use crate::notice::{FeedName, SinkName};
 use crate::ops::metrics::OutcomeLabels;
@@ -185,7 +186,9 @@ impl Workers {
             return Ok(false);
         }
         let plans: Vec<Plan> = notices.iter().map(|notice| self.tools.router.plan(notice)).collect();
+        reach(FailPoint::Planning);
         self.tools.inbox.plan(plans).await?;
+        reach(FailPoint::Planned);
         Ok(true)
     }
 
@@ -257,6 +260,7 @@ impl Workers {
             sink = %claim.target.sink,
             attempt = claim.attempt,
         );
+        reach(FailPoint::Claimed);
         self.running.fetch_add(1, AtomicOrdering::Relaxed);
         self.work_in_span(claim, heartbeat, abandon).instrument(span).await;
         self.running.fetch_sub(1, AtomicOrdering::Relaxed);
@@ -284,7 +288,9 @@ impl Workers {
             Ok(Done { progress, location, bad }) => {
                 let counts = progress.counts;
                 let done = Finish::Done { progress, location: location.clone() };
+                reach(FailPoint::Finishing);
                 if self.end(&claim, done, bad, heartbeat, abandon).await {
+                    reach(FailPoint::Finished);
                     run::count(&self.tools.context, &claim.target.route, counts);
                     tracing::info!(
                         read = counts.read,

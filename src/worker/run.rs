@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Class, Classify, chain};
+use crate::fail_point::{FailPoint, reach};
 use crate::inbox::{Claim, ClaimKey, InboxError, Progress, SharedInbox};
 use crate::notice::{FeedName, Notice, RouteName, SinkName};
 use crate::ops::Context;
@@ -208,8 +209,12 @@ impl<'a> Account<'a> {
         if !self.is_held {
             self.progress.confirmed = batch.last;
         }
+        if is_confirmed {
+            reach(FailPoint::Confirmed);
+        }
         if is_confirmed || self.bad.len() >= BAD_RECORDS_HELD_MAX {
             self.store().await?;
+            reach(FailPoint::Progressed);
         }
         Ok(())
     }

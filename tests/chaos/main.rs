@@ -14,6 +14,7 @@
 #![cfg(feature = "sandbox")]
 
 mod command;
+mod edges;
 mod oracle;
 #[path = "../common/process.rs"]
 mod process;

@@ -39,7 +39,7 @@ impl Journal {
 /// # Panics
 /// When anything is lost, done twice or left over; the world's folder stays then.
 pub async fn run(schedule: &Schedule) -> Figures {
-    let mut world = World::new(schedule).await;
+    let mut world = World::new(schedule.transport, schedule.ordering).await;
     let mut journal = Journal { begun: Instant::now(), text: String::new() };
     let mut figures = Figures::default();
     let mut daemon = None;

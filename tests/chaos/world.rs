@@ -16,7 +16,7 @@ use crate::command::Script;
 use crate::process::{self, Daemon};
 use crate::proxy::{Proxy, Weather};
 use crate::receiver::Receiver;
-use crate::schedule::{Act, Load, Schedule, Server};
+use crate::schedule::{Act, Load, Server};
 
 /// Short limits everywhere, so that a fault is noticed within a cycle; budgets that no number of cycles uses up.
 const LIMITS: &str = r#"
@@ -61,7 +61,8 @@ pub struct World {
 }
 
 impl World {
-    pub async fn new(schedule: &Schedule) -> Self {
+    /// A world whose feed has this `transport`, and whose files are delivered in this `ordering`.
+    pub async fn new(transport: &str, ordering: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("longshore-chaos-").tempdir().expect("a folder");
         let (broker, blobs, tokens) = (Proxy::start().await, Proxy::start().await, Proxy::start().await);
         let settings = SandboxSettings {
@@ -85,8 +86,8 @@ impl World {
         let sinks = sinks(&receiver, &script);
         let text = format!(
             "{access}transport = \"{}\"\nreconnect_min = \"20ms\"\nreconnect_max = \"300ms\"\nsilence_max = \"2s\"\n{sinks}{}",
-            schedule.transport,
-            LIMITS.replace("[work]", &format!("[work]\nordering = \"{}\"", schedule.ordering))
+            transport,
+            LIMITS.replace("[work]", &format!("[work]\nordering = \"{ordering}\""))
         );
         std::fs::write(&config, text).expect("the configuration");
         let (published, files) = (BTreeSet::new(), 0);
@@ -102,6 +103,12 @@ impl World {
     pub fn inbox(&self) -> SqliteInbox {
         let config = Config::load(&self.config, Files::Checked).expect("a good configuration");
         SqliteInbox::open(&config.inbox, Arc::new(SystemClock)).expect("the inbox")
+    }
+
+    /// Lets every lease run out at once. No daemon runs meanwhile.
+    pub fn lose_leases(&self) {
+        let inbox = rusqlite::Connection::open(self.path("inbox.db")).expect("the inbox");
+        inbox.execute("UPDATE deliveries SET lease_until = 1 WHERE state = 'claimed'", []).expect("the leases");
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

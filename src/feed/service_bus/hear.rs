@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::fail_point::{FailPoint, reach};
 use crate::feed::service_bus::announcement;
 use crate::feed::service_bus::batch::{Heard, NotStored, Orphan, Stored};
 use crate::feed::service_bus::fault::Fault;
@@ -278,6 +279,9 @@ impl<'a> Hearing<'a> {
                     self.orphans.extend(stored.into_orphans());
                     return Ok(());
                 }
+                if stored.len() > 0 {
+                    reach(FailPoint::Stored);
+                }
                 if let Err(error) = stored.settle(&self.receiver).await {
                     self.orphans.extend(stored.into_orphans());
                     return Err(Fault::of_settle(&error, self.generation));
@@ -286,6 +290,7 @@ impl<'a> Hearing<'a> {
                 self.counters.count_settled(count);
                 self.settled.extend(stored.notices());
                 if count > 0 {
+                    reach(FailPoint::Settled);
                     self.window = self.window.saturating_mul(2).min(self.window_max);
                 }
                 Ok(())

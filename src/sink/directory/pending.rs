@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use tokio::sync::OwnedMutexGuard;
 
+use crate::fail_point::{FailPoint, reach};
 use crate::sink::directory::name::FilePlace;
 
 /// Where files in the making lie, below the sink's folder. One place for all, so that what a crash left behind is
@@ -76,8 +77,10 @@ impl PendingFile {
             chain.push(open_or_make_folder(parent, folder)?);
         }
         let target = chain.last().expect("the chain starts with the root");
+        reach(FailPoint::Renaming);
         rustix::fs::renameat(&self.incoming, &self.name, target, &place.file)?;
         self.is_in_place = true;
+        reach(FailPoint::Renamed);
         // From the inside out: the file's own entry, then each folder's, which this or another delivery has just made.
         for folder in chain.iter().rev() {
             rustix::fs::fsync(folder)?;
