@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::daemon::BuildError;
 use crate::error::{Class, Classify};
 use crate::inbox::InboxError;
 
@@ -72,6 +73,14 @@ impl Exit {
             Some(match inbox {
                 InboxError::Unbalanced { .. } => Self::Data,
                 _ => Self::Io,
+            })
+        } else if let Some(build) = cause.downcast_ref::<BuildError>() {
+            // Its variants are transparent, so that the chain does not show them.
+            Some(match build {
+                BuildError::Inbox(_) => Self::Io,
+                BuildError::Sink(sink) => Self::of_class(sink.class()),
+                BuildError::Access(access) => Self::of_class(access.class()),
+                BuildError::Route(_) | BuildError::Net(_) | BuildError::Listen { .. } => Self::Config,
             })
         } else if let Some(access) = cause.downcast_ref::<crate::access::AccessError>() {
             Some(Self::of_class(access.class()))

@@ -7,7 +7,8 @@ use super::exit::Exit;
 use super::screen::{Align, Table, ago, clean, cut, length, moment, number, plural, size, wrapped};
 use super::select;
 use crate::clock::UnixMs;
-use crate::inbox::ledger::{Audited, DaemonSummary, Done, Ledger, Summary};
+use crate::inbox::ledger::{Audited, DaemonSummary, Done, Ledger, REPORT_EVERY, Summary};
+use crate::ops::ask::{self, Told};
 use crate::ops::health::{Condition, Part};
 
 /// Routes that are shown, so that the screen stays one.
@@ -26,8 +27,27 @@ pub struct Args {
 /// # Errors
 /// When the configuration is wrong or the inbox cannot be read.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let (_, inbox) = select::open_inbox(global)?;
-    let summary = super::runtime(1)?.block_on(inbox.summary())?;
+    let config = global.config_of_inbox()?;
+    let (summary, told) = super::runtime(1)?.block_on(async {
+        let told = match config.ops.listen {
+            Some(listen) => ask::ask(listen).await,
+            None => None,
+        };
+        let summary = async { Ok::<_, anyhow::Error>(select::open_inbox(global)?.1.summary().await?) };
+        (summary.await, told)
+    });
+    let mut summary = match (summary, told.as_ref()) {
+        (Ok(summary), _) => summary,
+        // Where the inbox cannot be read, the daemon itself may still say how it is.
+        (Err(error), Some(told)) if !args.json => {
+            select::print(&screen_of_parts(told, select::now()))?;
+            return Err(error);
+        }
+        (Err(error), _) => return Err(error),
+    };
+    if let Some(told) = told {
+        hear(&mut summary, told);
+    }
     if args.json {
         select::print_json(&summary)?;
     } else {
@@ -35,6 +55,19 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     }
     let is_wrong = summary.unbalanced > 0 || summary.audit.is_some_and(|audit| audit.findings > 0);
     Ok(if is_wrong { Exit::Data.into() } else { ExitCode::SUCCESS })
+}
+
+/// What a daemon says of itself counts more than what it wrote into the inbox, which may be what fails.
+fn hear(summary: &mut Summary, told: Told) {
+    if let Some(daemon) = summary.daemons.iter_mut().find(|daemon| daemon.pid == told.pid) {
+        (daemon.parts, daemon.heartbeat, daemon.alive) = (told.parts, summary.at, true);
+    }
+}
+
+fn screen_of_parts(told: &Told, now: UnixMs) -> String {
+    let mut out = format!("longshore, process {}; the inbox cannot be read\n", told.pid);
+    tell_parts(&mut out, &told.parts, now);
+    out
 }
 
 fn screen(summary: &Summary) -> String {
@@ -107,7 +140,11 @@ fn fact(out: &mut String, name: &str, text: &str) {
 fn tell_daemon(out: &mut String, daemon: &DaemonSummary, now: UnixMs) {
     let name = format!("longshore {} {}, process {}", clean(&daemon.mode), clean(&daemon.version), daemon.pid);
     let head = if daemon.alive {
-        format!("{name}, up {}", length(now.since(daemon.started)))
+        let age = now.since(daemon.heartbeat);
+        // It may miss one report; behind an older one, the inbox or the daemon has a trouble that is not told yet.
+        let as_of =
+            if age > 2 * REPORT_EVERY { format!("; as it reported {} ago", length(age)) } else { String::new() };
+        format!("{name}, up {}{as_of}", length(now.since(daemon.started)))
     } else {
         format!("{name}: not running, last heard of {}", moment(daemon.heartbeat, now))
     };
@@ -115,8 +152,12 @@ fn tell_daemon(out: &mut String, daemon: &DaemonSummary, now: UnixMs) {
     if !daemon.alive {
         return;
     }
-    let name_width = daemon.parts.iter().map(|part| part.name.chars().count()).max().unwrap_or(0).clamp(8, 24);
-    for part in &daemon.parts {
+    tell_parts(out, &daemon.parts, now);
+}
+
+fn tell_parts(out: &mut String, parts: &[Part], now: UnixMs) {
+    let name_width = parts.iter().map(|part| part.name.chars().count()).max().unwrap_or(0).clamp(8, 24);
+    for part in parts {
         out.push_str(&tell_part(part, name_width, now));
     }
 }
@@ -219,6 +260,21 @@ mod tests {
         summary.unbalanced = 1;
         summary.routes.clear();
         insta::assert_snapshot!(screen(&summary));
+    }
+
+    #[test]
+    fn an_old_report_is_told_with_its_age_and_what_the_daemon_says_itself_counts_more() {
+        let mut summary = busy_summary();
+        summary.daemons.truncate(1);
+        summary.daemons[0].heartbeat = summary.at.minus(std::time::Duration::from_secs(45));
+        assert!(screen(&summary).contains("as it reported 45 s ago"));
+        let condition = Condition::Degraded { reason: "no room left for the inbox".to_owned() };
+        let parts = vec![Part { name: "inbox".to_owned(), condition, since: summary.at }];
+        let told = Told { pid: summary.daemons[0].pid, parts };
+        assert!(screen_of_parts(&told, summary.at).contains("no room left"));
+        hear(&mut summary, told);
+        let screen = screen(&summary);
+        assert!(screen.contains("no room left") && !screen.contains("as it reported"), "{screen}");
     }
 
     #[test]

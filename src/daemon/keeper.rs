@@ -24,6 +24,9 @@ const REPORT_PAUSE: Duration = Duration::from_secs(1);
 /// How often old notices are looked for. Each look is a query that finds nothing most of the time.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
+/// How long to wait after a look that failed: a disk that works again shall not be called broken for long.
+const PRUNE_AGAIN: Duration = Duration::from_secs(15);
+
 /// Keeps the inbox until `stop`.
 pub(super) async fn keep(
     ledger: Arc<dyn Ledger>,
@@ -50,13 +53,18 @@ pub(super) async fn keep(
                     () = tokio::time::sleep(REPORT_PAUSE) => {}
                 }
             }
-            _ = prune.tick() => prune_now(ledger.as_ref(), &settings, &context).await,
+            _ = prune.tick() => {
+                if !prune_now(ledger.as_ref(), &settings, &context).await {
+                    prune.reset_after(PRUNE_AGAIN);
+                }
+            }
         }
     }
     reporter.leave().await;
 }
 
-async fn prune_now(ledger: &dyn Ledger, settings: &InboxSettings, context: &Context) {
+/// Returns whether it could be done.
+async fn prune_now(ledger: &dyn Ledger, settings: &InboxSettings, context: &Context) -> bool {
     match ledger.prune(Retention::from(settings)).await {
         Ok(pruned) => {
             if pruned.notices > 0 {
@@ -70,10 +78,12 @@ async fn prune_now(ledger: &dyn Ledger, settings: &InboxSettings, context: &Cont
                 Condition::Good { note: "within its bounds".to_owned() }
             };
             context.health.set("retention", condition);
+            true
         }
         Err(error) => {
             tracing::warn!(error = %chain(&error), "old notices could not be pruned; trying again later");
             context.health.set("retention", Condition::Degraded { reason: error.to_string() });
+            false
         }
     }
 }

@@ -82,7 +82,7 @@ async fn health(State((context, _)): Shared) -> Response {
         "starting"
     };
     let status = if is_degraded { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (status, Json(json!({ "state": state, "parts": told }))).into_response()
+    (status, Json(json!({ "state": state, "pid": std::process::id(), "parts": told }))).into_response()
 }
 
 /// A part, with its moment as people and other programs read it.

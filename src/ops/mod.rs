@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 
+pub mod ask;
 pub mod health;
 pub mod heartbeat;
 pub mod http;

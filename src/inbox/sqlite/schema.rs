@@ -22,6 +22,9 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_audit.sql"),
 ];
 
+/// `auto_vacuum` as SQLite numbers it.
+const INCREMENTAL: i64 = 2;
+
 /// How long a connection waits for another process to let go of the write lock. Longer than any commit of ours takes
 /// on a slow disk, shorter than a peek lock of Service Bus.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,7 +74,10 @@ pub(super) fn prepare(path: &Path) -> Result<Connection, InboxError> {
         let mut connection = connect(path, Purpose::Write)?;
         check_owner(&connection, path)?;
         // Must stand before the first table: lets pruning give pages back to the file system.
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        // Setting it again would write, which a full disk does not take from somebody who only wants to look.
+        if connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0))? != INCREMENTAL {
+            connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
+        }
         let mode = crate::write_ahead::switch_to_wal(&connection, BUSY_TIMEOUT)?;
         if !mode.eq_ignore_ascii_case("wal") {
             return Err(Fault::Strange("it cannot use a write-ahead log: keep it on a local disk".to_owned()));
@@ -83,7 +89,18 @@ pub(super) fn prepare(path: &Path) -> Result<Connection, InboxError> {
         migrate(&mut connection, path)?;
         Ok(connection)
     })();
-    prepared.map_err(|fault| fault.into_error(path))
+    prepared.map_err(|fault| {
+        if is_read_only_disk(path) {
+            let reason = "its disk is read-only: mount it for writing again, and look why it was not".to_owned();
+            return InboxError::Unusable { path: path.display().to_string(), reason };
+        }
+        fault.into_error(path)
+    })
+}
+
+/// Whether the file system is mounted so that nothing can be written; SQLite says so in many words.
+fn is_read_only_disk(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 fn make_file(path: &Path) -> io::Result<()> {

@@ -1,0 +1,22 @@
+//! What becomes of the daemon when its machine fails: each fault has a stated outcome, and each is tried on the real
+//! binary with the real fault.
+//!
+//! | fault | outcome |
+//! |---|---|
+//! | full disk | stops hearing, keeps what it has, stays up, says it, goes on by itself when there is room |
+//! | disk that turns read-only | the same; goes on when it can be written again |
+//! | read-only disk at the start | ends with exit code 74, which names the file and what to do |
+//! | fsync fails (EIO) | nothing is settled, says it; goes on once the log was written anew |
+//! | inbox locked for long | waits, says it, goes on by itself |
+//! | damaged inbox | ends, or stays up and says it: names the file and what to do; never panics, delivers nothing twice |
+//! | inbox of a newer schema | ends with exit code 74, touches nothing |
+//! | clock that jumps | `src/inbox/sqlite/clock_tests.rs`, `src/worker/pool_tests.rs`: by a clock that the test moves |
+
+#![cfg(feature = "sandbox")]
+
+mod disk;
+mod file;
+mod tools;
+#[path = "../daemon/world.rs"]
+#[allow(dead_code, reason = "the daemon's tests use the rest of it")]
+mod world;
