@@ -70,11 +70,12 @@ fn every_key_stands_in_the_example_and_can_be_read() {
             }
         }
     }
-    let sections: [(&str, &str, &[&str]); 20] = [
+    let sections: [(&str, &str, &[&str]); 21] = [
         ("identity", "", written::Identity::KEYS),
         ("tokens", "", written::Tokens::KEYS),
         ("feed", "service-bus", written::ServiceBusFeed::KEYS),
         ("feed", "drop", written::DropFeed::KEYS),
+        ("feed", "bucket", written::BucketFeed::KEYS),
         ("entity", "", written::Entity::KEYS),
         ("route", "", written::Route::KEYS),
         ("parents", "", written::Parent::KEYS),

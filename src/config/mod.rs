@@ -20,6 +20,7 @@ use toml::de::DeTable;
 
 use crate::access::{IdentitySettings, StaticSettings, TenantServiceSettings};
 use crate::blob_type::BlobTypeFilter;
+use crate::feed::bucket::BucketSettings;
 use crate::feed::drop::DropSettings;
 use crate::feed::service_bus::ServiceBusSettings;
 use crate::inbox::InboxSettings;
@@ -116,14 +117,19 @@ pub enum FeedKind {
     /// A Service Bus subscription that announces blobs.
     ServiceBus {
         /// The subscription.
-        settings: ServiceBusSettings,
+        settings: Box<ServiceBusSettings>,
         /// Where its tokens come from.
         access: AccessConfig,
     },
     /// A place where files are dropped.
     Drop {
         /// The place, and how its files are taken.
-        settings: DropSettings,
+        settings: Box<DropSettings>,
+    },
+    /// A bucket of day folders.
+    Bucket {
+        /// The bucket.
+        settings: Box<BucketSettings>,
     },
 }
 
@@ -133,7 +139,7 @@ impl FeedConfig {
     pub fn access(&self) -> Option<&AccessConfig> {
         match &self.kind {
             FeedKind::ServiceBus { access, .. } => Some(access),
-            FeedKind::Drop { .. } => None,
+            FeedKind::Drop { .. } | FeedKind::Bucket { .. } => None,
         }
     }
 }

@@ -9,11 +9,13 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{AccessError, StaticTokens, TokenSource, VendorTokens};
 use crate::config::{AccessConfig, Config, FeedKind};
 use crate::feed::Feed;
+use crate::feed::bucket::connect::Connection;
+use crate::feed::bucket::{BucketContent, BucketFeed, BucketSettings};
 use crate::feed::drop::{DropFeed, SpoolStore};
 use crate::feed::service_bus::ServiceBusFeed;
 use crate::inbox::ledger::Quarantine;
 use crate::inbox::{InboxError, Ledger, SharedInbox, SqliteInbox};
-use crate::net::NetError;
+use crate::net::{HttpLimits, NetError};
 use crate::notice::{FeedName, SinkName};
 use crate::ops::Context;
 use crate::payload::PayloadOpener;
@@ -82,8 +84,8 @@ impl Parts {
         let tokens = token_sources(config, context, stop)?;
         let sinks = sinks(config, context)?;
         let router = Arc::new(Router::new(config.routes.clone(), config.route_match)?);
-        let payloads = openers(config, context, &tokens)?;
         let shared: SharedInbox = Arc::clone(&inbox) as SharedInbox;
+        let payloads = openers(config, context, &tokens, &shared)?;
         let workers = Workers::new(config.work.clone(), Arc::clone(&shared), router, sinks, payloads, context.clone());
         let (ledger, quarantine) = (Arc::clone(&inbox) as Arc<dyn Ledger>, inbox as Arc<dyn Quarantine>);
         Ok(Self { inbox: shared, ledger, quarantine, feeds: feeds(config, context, &tokens), workers })
@@ -152,12 +154,24 @@ pub fn feeds(
             Some(match &feed.kind {
                 FeedKind::ServiceBus { settings, .. } => {
                     let tokens = Arc::clone(tokens.get(&feed.name)?);
-                    Box::new(ServiceBusFeed::new(settings.clone(), tokens, context.clone()))
+                    Box::new(ServiceBusFeed::new((**settings).clone(), tokens, context.clone()))
                 }
-                FeedKind::Drop { settings } => Box::new(DropFeed::new(settings.clone(), context.clone())),
+                FeedKind::Bucket { settings } => {
+                    let settings = (**settings).clone();
+                    Box::new(BucketFeed::new(settings.clone(), &bucket(config, &settings), context.clone()))
+                }
+                FeedKind::Drop { settings } => Box::new(DropFeed::new((**settings).clone(), context.clone())),
             })
         })
         .collect()
+}
+
+/// The way to a feed's bucket.
+#[must_use]
+pub fn bucket(config: &Config, settings: &BucketSettings) -> Arc<Connection> {
+    let fetch = &config.fetch;
+    let limits = HttpLimits { connect: fetch.connect_timeout, idle: fetch.idle_timeout, total: None };
+    Arc::new(Connection::new(settings.access.clone(), limits))
 }
 
 /// One opener for each feed: each kind keeps its payloads elsewhere, under its own tokens.
@@ -165,6 +179,7 @@ fn openers(
     config: &Config,
     context: &Context,
     tokens: &HashMap<FeedName, Arc<dyn TokenSource>>,
+    inbox: &SharedInbox,
 ) -> Result<HashMap<FeedName, Arc<PayloadOpener>>, NetError> {
     let mut openers = HashMap::new();
     for feed in &config.feeds {
@@ -176,6 +191,10 @@ fn openers(
             FeedKind::Drop { settings } => {
                 let spool = SpoolStore::new(settings.spool.clone());
                 PayloadOpener::of_store(fetch, limits, Arc::new(spool), context)
+            }
+            FeedKind::Bucket { settings } => {
+                let content = BucketContent::new((**settings).clone(), bucket(config, settings), Arc::clone(inbox));
+                PayloadOpener::of_store(fetch, limits, Arc::new(content), context)
             }
         };
         openers.insert(feed.name.clone(), Arc::new(opener));

@@ -14,6 +14,7 @@ use crate::probe::Step;
 /// The filter of blob types, which routes use too.
 pub use crate::blob_type as filter;
 
+pub mod bucket;
 pub mod drop;
 pub mod service_bus;
 

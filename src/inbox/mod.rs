@@ -224,6 +224,15 @@ pub trait Inbox: Send + Sync {
     /// that keeps content of its own beside the inbox lets go of what no notice needs any more.
     async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError>;
 
+    /// How far a feed has come with its source, in the feed's own words; `None` before it has come anywhere.
+    async fn mark(&self, feed: &FeedName) -> Result<Option<String>, InboxError>;
+
+    /// Writes that down. A feed does so only for what it has receipts of.
+    async fn set_mark(&self, feed: &FeedName, mark: String) -> Result<(), InboxError>;
+
+    /// When the oldest notice of the feed that is neither finished nor set aside was published.
+    async fn oldest_unfinished(&self, feed: &FeedName) -> Result<Option<UnixMs>, InboxError>;
+
     /// Up to `limit` notices that have no plan yet, oldest first. Without their bodies, which planning does not need.
     async fn unplanned(&self, limit: usize) -> Result<Vec<Notice>, InboxError>;
 

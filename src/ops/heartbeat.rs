@@ -72,6 +72,18 @@ impl Heartbeat {
     pub fn beat(&self) {
         self.last_ms.store(self.heartbeats.elapsed_ms(), Ordering::Relaxed);
     }
+
+    /// Beats every `beat` while `work` waits for something that may rightly take long and ends by itself.
+    pub async fn during<T>(&self, beat: Duration, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut beats = tokio::time::interval(beat);
+        loop {
+            tokio::select! {
+                done = work.as_mut() => return done,
+                _ = beats.tick() => self.beat(),
+            }
+        }
+    }
 }
 
 impl Drop for Heartbeat {

@@ -63,6 +63,8 @@ pub struct Metrics {
     pub drop_files: Family<FeedOutcomeLabels, Counter>,
     /// CSV files whose columns are not those of the last one of the same blob type.
     pub column_drifts: Family<FeedLabels, Counter>,
+    /// Pages of listings that a feed asked its source for.
+    pub feed_lists: Family<FeedLabels, Counter>,
     /// Successful refreshes of the vendor's tokens.
     pub token_refreshes: Counter,
     /// Refreshes of the vendor's tokens that failed.
@@ -88,6 +90,7 @@ impl Default for Metrics {
             feed_connections: Family::default(),
             drop_files: Family::default(),
             column_drifts: Family::default(),
+            feed_lists: Family::default(),
             token_refreshes: Counter::default(),
             token_refresh_failures: Counter::default(),
             deliveries: Family::default(),
@@ -123,6 +126,11 @@ impl Default for Metrics {
                 "longshore_column_drifts",
                 "CSV files with other columns than the last one",
                 metrics.column_drifts.clone(),
+            );
+            registry.register(
+                "longshore_feed_lists",
+                "Pages of listings that a feed asked for",
+                metrics.feed_lists.clone(),
             );
             registry.register(
                 "longshore_token_refreshes",

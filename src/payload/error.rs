@@ -42,6 +42,12 @@ pub enum PayloadError {
         /// The blob.
         object: String,
     },
+    /// The blob was written anew before it was read, and what it is now is a notice of its own.
+    #[error("{object} was rewritten before it was read; its new version is a notice of its own")]
+    Superseded {
+        /// The blob.
+        object: String,
+    },
     /// The network or the store failed in a way that may pass.
     #[error("{object} cannot be fetched for now: {reason}")]
     Broken {
@@ -111,7 +117,8 @@ impl Classify for PayloadError {
                 Class::Transient
             }
             Self::Unreadable { .. } | Self::Opaque { .. } => Class::Poison,
-            Self::Forbidden { .. } | Self::Address { .. } => Class::Permanent,
+            // The worker ends such a delivery well, see `worker::run`.
+            Self::Forbidden { .. } | Self::Address { .. } | Self::Superseded { .. } => Class::Permanent,
             Self::Access { source, .. } => source.class(),
         }
     }

@@ -103,7 +103,7 @@ impl Default for FetchSettings {
 const OBJECT_CHARS_MAX: usize = 512;
 
 /// How errors and logs name a notice's payload: its address without query and fragment.
-fn object_of(notice: &Notice) -> String {
+pub(crate) fn object_of(notice: &Notice) -> String {
     match &notice.metadata.uri {
         Some(uri) => {
             let address = uri.split(['?', '#']).next().unwrap_or_default();

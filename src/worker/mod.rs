@@ -27,6 +27,7 @@ mod run;
 mod window;
 
 pub use pool::{Ended, Until, Workers};
+pub use retry::backoff;
 pub use window::Window;
 
 /// How stored notices are worked off.

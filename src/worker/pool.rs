@@ -305,6 +305,7 @@ impl Workers {
                 }
             }
             Err(Stopped::Failed(failure)) => self.failed(&claim, failure, heartbeat, abandon).await,
+            Err(Stopped::Superseded(_)) => unreachable!("such a delivery ends well"),
             Err(Stopped::Inbox(error @ InboxError::LeaseLost(_))) => {
                 tracing::warn!(%error, "another worker may have taken over; nothing more is done under this claim");
             }

@@ -46,6 +46,18 @@ impl Inbox for Troubled {
         self.inner.holds(feed, prefixes).await
     }
 
+    async fn mark(&self, feed: &FeedName) -> Result<Option<String>, InboxError> {
+        self.inner.mark(feed).await
+    }
+
+    async fn set_mark(&self, feed: &FeedName, mark: String) -> Result<(), InboxError> {
+        self.inner.set_mark(feed, mark).await
+    }
+
+    async fn oldest_unfinished(&self, feed: &FeedName) -> Result<Option<UnixMs>, InboxError> {
+        self.inner.oldest_unfinished(feed).await
+    }
+
     async fn unplanned(&self, limit: usize) -> Result<Vec<Notice>, InboxError> {
         assert!(!once(&self.unplanned_panics), "told to panic");
         self.inner.unplanned(limit).await

@@ -53,13 +53,19 @@ pub(super) struct Done {
 pub(super) enum Stopped {
     /// To be decided on by class.
     Failed(Failure),
+    /// The content was replaced before it was delivered, and its new version is a notice of its own: nothing is left to
+    /// do here. Holds what is said of it.
+    Superseded(String),
     /// The claim is not ours any more, or the inbox cannot be written: nothing more may be done under it.
     Inbox(InboxError),
 }
 
 impl From<PayloadError> for Stopped {
     fn from(error: PayloadError) -> Self {
-        Self::Failed(failure(Side::Vendor, &error))
+        match error {
+            PayloadError::Superseded { .. } => Self::Superseded(error.to_string()),
+            error => Self::Failed(failure(Side::Vendor, &error)),
+        }
     }
 }
 
@@ -105,9 +111,17 @@ pub(super) async fn deliver(tools: &Tools, claim: &Claim) -> Result<Done, Stoppe
         run: claim.run,
         attempt: claim.attempt,
     };
-    match sink.accepts() {
+    let delivered = match sink.accepts() {
         Accepts::Bytes => whole(tools, claim, sink.as_ref(), delivery).await,
         Accepts::Records => records(tools, claim, sink.as_ref(), route, delivery).await,
+    };
+    match delivered {
+        // What an earlier attempt had confirmed stays in the account.
+        Err(Stopped::Superseded(said)) => {
+            let progress = Progress { confirmed: claim.progress.counts.read, ..claim.progress };
+            Ok(Done { progress, location: said, bad: Vec::new() })
+        }
+        other => other,
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::config::{AccessConfig, Changed, Config, FeedConfig, FeedKind, UNNAMED_KEY, show_size, show_time};
+use crate::feed::bucket::BucketSettings;
 use crate::feed::drop::{After, DropSettings};
 use crate::feed::service_bus::Transport;
 use crate::inbox::Ordering;
@@ -192,6 +193,7 @@ impl Feed {
                 ("service-bus", format!("over {transport}, {}", tokens_of(access)))
             }
             FeedKind::Drop { settings } => ("drop", dropped(settings)),
+            FeedKind::Bucket { settings } => ("bucket", bucket(settings)),
         };
         let (include, exclude) = (feed.include.clone(), feed.exclude.clone());
         Self { name: feed.name.to_string(), r#type, source, include, exclude }
@@ -209,6 +211,23 @@ fn dropped(settings: &DropSettings) -> String {
         After::Delete => "deleted".to_owned(),
     };
     format!("in {}, spooled in {}, then {after}", settings.source, settings.spool.display())
+}
+
+/// Where it looks, how often, and what that costs: stores charge for listing.
+fn bucket(settings: &BucketSettings) -> String {
+    let kept = match settings.retention {
+        Some(retention) => format!(", where objects are kept for {}", show_time(retention)),
+        None => String::new(),
+    };
+    format!(
+        "{}, folders {}{kept}; looks every {} and {} back, about {} LIST requests a day; a first start goes back {}",
+        settings.access,
+        settings.folder.as_str(),
+        show_time(settings.poll),
+        show_time(settings.overlap),
+        settings.lists_a_day(),
+        show_time(settings.backfill),
+    )
 }
 
 fn tokens_of(access: &AccessConfig) -> String {

@@ -22,7 +22,7 @@ use crate::worker::{Window, WorkSettings};
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 pub(super) const INBOX_PATH: &str = "/var/lib/longshore/inbox.db";
 /// Long enough to replay what a mistake of last month spoilt.
-const RETENTION_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
+pub(super) const RETENTION_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
 const RETENTION_BYTES: u64 = 10 << 30;
 /// One fsync for many; a larger commit holds up the workers' own writes.
 pub(super) const COMMIT_NOTICES_MAX: u64 = 1_000;

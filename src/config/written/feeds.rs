@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::drop::DropFeed;
-use super::{DAY, HOUR, Raw, SECOND, name_in, type_of};
+use super::{DAY, HOUR, Raw, SECOND, YEAR, name_in, type_of};
 use crate::config::problem::Problems;
 use crate::config::reader::{FromToml, Section, Written, section, table};
 use crate::config::value::{Address, Glob, Name, OneOf, PathText, Time, Whole, Word};
@@ -33,6 +33,62 @@ section! {
     }
 }
 
+section! {
+    /// A bucket of day folders.
+    BucketFeed {
+        name: Name,
+        r#type: Raw,
+        provider: OneOf<BucketProvider>,
+        bucket: String,
+        endpoint: Address,
+        key_file: PathText,
+        region: String,
+        path_style: bool,
+        access_key_file: PathText,
+        secret_key_file: PathText,
+        account: String,
+        sas_file: PathText,
+        account_key_file: PathText,
+        folder: String,
+        content_type: String,
+        blob_type: String,
+        blob_type_from: OneOf<BucketTypeFrom>,
+        blob_type_pattern: String,
+        include: Vec<Spanned<Glob>>,
+        exclude: Vec<Spanned<Glob>>,
+        poll: Time<SECOND, DAY>,
+        overlap: Time<0, YEAR>,
+        backfill: Time<0, { 100 * YEAR }>,
+        retention: Time<DAY, { 100 * YEAR }>,
+        retention_warning: Time<0, { 100 * YEAR }>,
+        retry_min: Time<1, HOUR>,
+        retry_max: Time<1, DAY>,
+        ca_file: PathText,
+    }
+}
+
+/// `provider` of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketProvider {
+    /// Google Cloud Storage.
+    Google,
+    /// Amazon S3 and what speaks its protocol.
+    S3,
+    /// Azure Blob Storage.
+    Azure,
+}
+
+/// `blob_type_from` of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BucketTypeFrom {
+    /// The feed's own `blob_type`.
+    Feed,
+    /// The folder of the object.
+    Folder,
+    /// The object's name, by `blob_type_pattern`.
+    Name,
+}
+
 /// A feed of any type.
 #[derive(Clone, Debug)]
 pub enum Feed {
@@ -40,6 +96,8 @@ pub enum Feed {
     ServiceBus(Box<ServiceBusFeed>),
     /// `type = "drop"`.
     Drop(Box<DropFeed>),
+    /// `type = "bucket"`.
+    Bucket(Box<BucketFeed>),
     /// No known type; already reported. Its name is kept, so that a route that names it is not wrong as well.
     Unknown(Written<Name>),
 }
@@ -50,6 +108,7 @@ impl Feed {
         match self {
             Self::ServiceBus(feed) => &feed.name,
             Self::Drop(feed) => &feed.name,
+            Self::Bucket(feed) => &feed.name,
             Self::Unknown(name) => name,
         }
     }
@@ -58,12 +117,22 @@ impl Feed {
 impl FromToml for Feed {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> Option<Self> {
         let table = table(key, value, problems)?;
-        Some(match type_of(key, table, value.span(), &["service-bus", "drop"], problems) {
+        Some(match type_of(key, table, value.span(), &["service-bus", "drop", "bucket"], problems) {
             Some("drop") => Self::Drop(Box::new(DropFeed::read_table(key, table, problems))),
+            Some("bucket") => Self::Bucket(Box::new(BucketFeed::read_table(key, table, problems))),
             Some(_) => Self::ServiceBus(Box::new(ServiceBusFeed::read_table(key, table, problems))),
             None => Self::Unknown(name_in(key, table, problems)),
         })
     }
+}
+
+impl Word for BucketProvider {
+    const WORDS: &'static [(&'static str, Self)] = &[("gcs", Self::Google), ("s3", Self::S3), ("azure", Self::Azure)];
+}
+
+impl Word for BucketTypeFrom {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("feed", Self::Feed), ("folder", Self::Folder), ("name", Self::Name)];
 }
 
 impl Word for Transport {

@@ -296,14 +296,7 @@ struct Connected {
 
 /// Shows signs of life while `work` waits for something that may rightly take long and ends by itself.
 async fn alive<T>(heartbeat: &Heartbeat, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    let mut beat = tokio::time::interval(HEARTBEAT_MAX / 10);
-    loop {
-        tokio::select! {
-            done = work.as_mut() => return done,
-            _ = beat.tick() => heartbeat.beat(),
-        }
-    }
+    heartbeat.during(HEARTBEAT_MAX / 10, work).await
 }
 
 /// The feed's counters, looked up once.

@@ -43,6 +43,8 @@ macro_rules! inbox_conformance {
             a_notice_that_no_route_wants_is_done_with
             store_wakes_whoever_waits_for_a_change
             a_key_is_held_by_its_beginning_and_by_its_feed
+            a_mark_stands_until_the_next_one_and_belongs_to_its_feed
+            the_oldest_unfinished_notice_of_a_feed_is_told
         );
         inbox_conformance!(@cases $fresh, claiming,
             a_delivery_is_claimed_once

@@ -128,3 +128,27 @@ pub(crate) async fn a_key_is_held_by_its_beginning_and_by_its_feed(subject: Subj
     let other = subject.inbox.holds(FeedName::new("other"), prefixes).await.unwrap();
     assert!(!other.contains(&true));
 }
+
+pub(crate) async fn a_mark_stands_until_the_next_one_and_belongs_to_its_feed(subject: Subject) {
+    let (one, other) = (FeedName::new("one"), FeedName::new("other"));
+    assert_eq!(subject.inbox.mark(&one).await.unwrap(), None);
+    subject.inbox.set_mark(&one, "day 1".to_owned()).await.unwrap();
+    subject.inbox.set_mark(&other, "day 7".to_owned()).await.unwrap();
+    subject.inbox.set_mark(&one, "day 2".to_owned()).await.unwrap();
+    assert_eq!(subject.inbox.mark(&one).await.unwrap().as_deref(), Some("day 2"));
+    assert_eq!(subject.inbox.mark(&other).await.unwrap().as_deref(), Some("day 7"));
+}
+
+pub(crate) async fn the_oldest_unfinished_notice_of_a_feed_is_told(subject: Subject) {
+    let late = subject.store(heard("late", "T", 9)).await;
+    let feed = heard("x", "T", 0).feed;
+    let other = crate::notice::HeardNotice { feed: FeedName::new("elsewhere"), ..heard("k", "T", 1) };
+    subject.store(other).await;
+    let early = subject.store(heard("early", "T", 4)).await;
+    let early_at = heard("early", "T", 4).published;
+    assert_eq!(subject.inbox.oldest_unfinished(&feed).await.unwrap(), Some(early_at));
+    subject.plan(early, Vec::new()).await;
+    assert_eq!(subject.inbox.oldest_unfinished(&feed).await.unwrap(), Some(heard("late", "T", 9).published));
+    subject.plan(late, Vec::new()).await;
+    assert_eq!(subject.inbox.oldest_unfinished(&feed).await.unwrap(), None);
+}

@@ -41,6 +41,7 @@ mod decide;
 mod fault;
 mod finish;
 mod ledger;
+mod marks;
 mod plan;
 mod prune;
 mod quarantine;
@@ -120,6 +121,21 @@ impl Inbox for SqliteInbox {
 
     async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError> {
         self.readers.run(move |connection| store::holds(connection, &feed, &prefixes)).await
+    }
+
+    async fn mark(&self, feed: &FeedName) -> Result<Option<String>, InboxError> {
+        let feed = feed.clone();
+        self.readers.run(move |connection| marks::mark(connection, &feed)).await
+    }
+
+    async fn set_mark(&self, feed: &FeedName, mark: String) -> Result<(), InboxError> {
+        let (feed, now) = (feed.clone(), self.clock.now());
+        self.writer.run(DURABLE, move |connection| marks::set_mark(connection, &feed, &mark, now)).await
+    }
+
+    async fn oldest_unfinished(&self, feed: &FeedName) -> Result<Option<UnixMs>, InboxError> {
+        let feed = feed.clone();
+        self.readers.run(move |connection| marks::oldest_unfinished(connection, &feed)).await
     }
 
     async fn unplanned(&self, limit: usize) -> Result<Vec<Notice>, InboxError> {

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_inbox.sql"),
     include_str!("migrations/0002_quarantine.sql"),
     include_str!("migrations/0003_audit.sql"),
+    include_str!("migrations/0004_marks.sql"),
 ];
 
 /// `auto_vacuum` as SQLite numbers it.

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::tests::{fresh_sqlite, settings};
-use super::{claim, prune};
+use super::{claim, marks, prune};
 
 /// How SQLite goes about a statement.
 fn query_plan(connection: &Connection, sql: &str) -> Vec<String> {
@@ -27,6 +27,7 @@ async fn what_runs_all_day_touches_unfinished_rows_only() {
         (claim::NEXT_DUE, &["deliveries_due"]),
         (claim::STOPPED, &["deliveries_quarantined"]),
         (claim::UNFINISHED, &["deliveries_lane", "notices_unfinished"]),
+        (marks::OLDEST_UNFINISHED, &["notices_unfinished"]),
         (prune::OLDEST_ENDED, &["notices_ended"]),
         (unplanned, &["notices_unfinished"]),
     ] {

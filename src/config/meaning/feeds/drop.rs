@@ -79,7 +79,7 @@ impl Rules<'_, '_> {
             )
             .expect("the reader holds it below a hundred thousand"),
         };
-        let kind = FeedKind::Drop { settings };
+        let kind = FeedKind::Drop { settings: Box::new(settings) };
         Some(FeedConfig { name, filter, include, exclude, kind })
     }
 

@@ -14,6 +14,7 @@ use crate::config::written::{Document, Feed};
 use crate::feed::filter::BlobTypeFilter;
 use crate::notice::FeedName;
 
+mod bucket;
 mod drop;
 mod identity;
 mod service_bus;
@@ -49,6 +50,7 @@ impl Rules<'_, '_> {
                     self.service_bus_feed(feed, span.clone(), document, identity.as_ref(), tokens)
                 }
                 Feed::Drop(feed) => self.drop_feed(feed, span.clone(), document),
+                Feed::Bucket(feed) => self.bucket_feed(feed, span.clone(), document),
                 Feed::Unknown(_) => None,
             };
             resolved.extend(config.map(|config| (config, span)));

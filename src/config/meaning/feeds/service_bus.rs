@@ -63,7 +63,7 @@ impl Rules<'_, '_> {
         let silence_max = self.or(&key("silence_max"), &feed.silence_max, Time(SILENCE_MAX)).0;
         let Common { name, filter, include, exclude } = common?;
         self.name_changes(changes, "feed", name.as_str());
-        let settings = ServiceBusSettings {
+        let settings = Box::new(ServiceBusSettings {
             name: name.clone(),
             filter: filter.clone(),
             transport,
@@ -73,7 +73,7 @@ impl Rules<'_, '_> {
             reconnect_reset,
             silence_max,
             ca_file,
-        };
+        });
         Some(FeedConfig { name, filter, include, exclude, kind: FeedKind::ServiceBus { settings, access: access? } })
     }
 
