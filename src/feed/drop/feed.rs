@@ -81,6 +81,9 @@ impl DropFeed {
                 Err(trouble) => {
                     let wait = trouble_wait.max(self.settings.poll.min(TROUBLE_WAIT_MAX));
                     trouble_wait = (2 * trouble_wait).min(TROUBLE_WAIT_MAX);
+                    if matches!(trouble, Trouble::Source(SourceError::HostKey { .. })) {
+                        return Err(trouble);
+                    }
                     tracing::warn!(%trouble, class = %trouble.class(), "trying again in {:.0} s", wait.as_secs_f32());
                     self.say(Condition::Degraded { reason: trouble.to_string() });
                     wait
@@ -112,6 +115,11 @@ impl Feed for DropFeed {
             while let Err(trouble) = self.hear(&inbox, &heartbeat, &stop).await {
                 tracing::warn!(%trouble, class = %trouble.class(), "not listening");
                 self.say(Condition::Degraded { reason: format!("not listening: {trouble}") });
+                if matches!(trouble, Trouble::Source(SourceError::HostKey { .. })) {
+                    // Whoever answers there is not asked again before a person has looked.
+                    alive(&heartbeat, stop.cancelled()).await;
+                    break;
+                }
                 tokio::select! {
                     () = stop.cancelled() => break,
                     () = alive(&heartbeat, tokio::time::sleep(Duration::from_secs(10))) => {}
@@ -188,6 +196,17 @@ impl Looker<'_> {
     async fn round(&mut self, heartbeat: &Heartbeat, stop: &CancellationToken) -> Result<Option<Instant>, Trouble> {
         let settings = &self.feed.settings;
         let mut source = alive(heartbeat, settings.source.connect()).await?;
+        let looked = self.look(&mut *source, heartbeat, stop).await;
+        source.leave().await;
+        looked
+    }
+
+    async fn look(
+        &mut self,
+        source: &mut dyn Source,
+        heartbeat: &Heartbeat,
+        stop: &CancellationToken,
+    ) -> Result<Option<Instant>, Trouble> {
         let listed = alive(heartbeat, source.list(FILES_MAX)).await?;
         let there: HashSet<&str> = listed.iter().map(|file| file.name.as_str()).collect();
         self.watch.keep_only(&there);
@@ -205,7 +224,7 @@ impl Looker<'_> {
             let done = tokio::select! {
                 // A copy that is cut off is begun again; a store that is cut off is found to be a duplicate.
                 () = stop.cancelled() => break,
-                done = alive(heartbeat, self.see_to(file, &mut *source)) => done,
+                done = alive(heartbeat, self.see_to(file, source)) => done,
             };
             match done {
                 Ok(again) => {
@@ -224,7 +243,8 @@ impl Looker<'_> {
 
     fn is_wanted(&self, name: &str, there: &HashSet<&str>) -> bool {
         let settings = &self.feed.settings;
-        if !settings.files.wants(name) {
+        // A name leads nowhere else, whatever a server says.
+        if !settings.files.wants(name) || name.contains(['/', '\\']) || name.chars().any(char::is_control) {
             return false;
         }
         let Some(marker) = &settings.marker else { return true };

@@ -10,12 +10,18 @@ use crate::error::{Class, Classify};
 use crate::probe::Step;
 
 use super::directory::Directory;
+use super::ftp::{Ftp, FtpSettings};
+use super::sftp::{Sftp, SftpSettings};
 
 /// A place where files are dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceSettings {
     /// A folder of this machine.
     Directory(PathBuf),
+    /// A folder on an SFTP server.
+    Sftp(SftpSettings),
+    /// A folder on an FTP server.
+    Ftp(FtpSettings),
 }
 
 impl SourceSettings {
@@ -23,6 +29,8 @@ impl SourceSettings {
     pub(super) async fn connect(&self) -> Result<Box<dyn Source>, SourceError> {
         match self {
             Self::Directory(path) => Ok(Box::new(Directory::open(path).await?)),
+            Self::Sftp(settings) => Ok(Box::new(Sftp::connect(settings).await?)),
+            Self::Ftp(settings) => Ok(Box::new(Ftp::connect(settings).await?)),
         }
     }
 
@@ -30,6 +38,7 @@ impl SourceSettings {
     pub(super) async fn probe(&self, writes: bool) -> Vec<Step> {
         match self {
             Self::Directory(path) => super::directory::probe(path, writes).await,
+            Self::Sftp(_) | Self::Ftp(_) => super::probe::walk(self, writes).await,
         }
     }
 }
@@ -39,6 +48,9 @@ impl fmt::Display for SourceSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(path) => write!(f, "{}", path.display()),
+            Self::Sftp(settings) => write!(f, "sftp://{}", settings.place),
+            Self::Ftp(settings) if settings.is_secure => write!(f, "ftps://{}", settings.place),
+            Self::Ftp(settings) => write!(f, "ftp://{}", settings.place),
         }
     }
 }
@@ -77,6 +89,14 @@ pub(super) trait Source: Send {
     /// Deletes the file; one that is gone already is fine.
     async fn delete(&mut self, name: &str) -> Result<(), SourceError>;
 
+    /// Says farewell to the other side.
+    async fn leave(self: Box<Self>) {}
+
+    /// What is seen of the other side, such as its key.
+    fn seen(&self) -> Option<String> {
+        None
+    }
+
     /// Moves the file to a folder below this one, which is made if it is not there. Nothing is overwritten: `other` is
     /// the name to take where the own one is taken. A file that is gone already is fine.
     async fn move_to(&mut self, name: &str, folder: &str, other: &str) -> Result<(), SourceError>;
@@ -110,6 +130,19 @@ pub(super) enum SourceError {
         /// What to do.
         remedy: String,
     },
+    /// The server is not known by its key. Nothing was said to it; the feed stops until a person has looked.
+    #[error(
+        "{object}: the server shows the host key {fingerprint}, and {why}; if its owner confirms the key, add it to \
+         `host_keys` and start again, else somebody stands between"
+    )]
+    HostKey {
+        /// The place.
+        object: String,
+        /// Such as `SHA256:…`.
+        fingerprint: String,
+        /// What it was compared with.
+        why: String,
+    },
     /// Our own disk has no room or does not work.
     #[error("{path} cannot be written: {error}")]
     Spool {
@@ -139,7 +172,7 @@ impl Classify for SourceError {
     fn class(&self) -> Class {
         match self {
             Self::Trouble { .. } => Class::Transient,
-            Self::Refused { .. } | Self::TooLarge { .. } => Class::Permanent,
+            Self::Refused { .. } | Self::HostKey { .. } | Self::TooLarge { .. } => Class::Permanent,
             Self::Spool { error, .. } => crate::error::class_of_local_io(error),
         }
     }

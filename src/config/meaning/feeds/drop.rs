@@ -14,7 +14,7 @@ use crate::config::reader::Written;
 use crate::config::value::{Glob, OneOf, Size, Time, Whole};
 use crate::config::written::{AfterWord, Document, DropFeed};
 use crate::config::{FeedConfig, FeedKind};
-use crate::feed::drop::{After, ArchiveLimits, DropSettings, FileFilter, Naming, Pattern, SourceSettings};
+use crate::feed::drop::{After, ArchiveLimits, DropSettings, FileFilter, Naming, Pattern};
 use crate::payload::PayloadLimits;
 
 /// What is being written, by the manners of the usual transfer programs.
@@ -90,17 +90,6 @@ impl Rules<'_, '_> {
             None => PathBuf::from(work::INBOX_PATH),
         };
         inbox.with_file_name("spool").join(feed)
-    }
-
-    fn drop_source(&mut self, feed: &DropFeed, span: Range<usize>) -> Option<SourceSettings> {
-        let source = self.required("[[feed]]", span, "source", &feed.source, "\"/srv/drop\"")?;
-        if source.get_ref().0.contains("://") {
-            let shown = self.problems.written(source.span());
-            let message = format!("`feed.source` cannot be {shown}");
-            self.problems.add(Problem::new(source.span(), message, "must be a folder of this machine"));
-            return None;
-        }
-        Some(SourceSettings::Directory(self.path_of("feed.source", source)?))
     }
 
     fn file_filter(&mut self, feed: &DropFeed, span: Range<usize>) -> Option<FileFilter> {

@@ -16,6 +16,7 @@ use crate::notice::FeedName;
 
 mod bucket;
 mod drop;
+mod drop_source;
 mod identity;
 mod service_bus;
 
