@@ -70,12 +70,13 @@ fn every_key_stands_in_the_example_and_can_be_read() {
             }
         }
     }
-    let sections: [(&str, &str, &[&str]); 21] = [
+    let sections: [(&str, &str, &[&str]); 22] = [
         ("identity", "", written::Identity::KEYS),
         ("tokens", "", written::Tokens::KEYS),
         ("feed", "service-bus", written::ServiceBusFeed::KEYS),
         ("feed", "drop", written::DropFeed::KEYS),
         ("feed", "bucket", written::BucketFeed::KEYS),
+        ("feed", "webhook", written::WebhookFeed::KEYS),
         ("entity", "", written::Entity::KEYS),
         ("route", "", written::Route::KEYS),
         ("parents", "", written::Parent::KEYS),

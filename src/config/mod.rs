@@ -23,6 +23,7 @@ use crate::blob_type::BlobTypeFilter;
 use crate::feed::bucket::BucketSettings;
 use crate::feed::drop::DropSettings;
 use crate::feed::service_bus::ServiceBusSettings;
+use crate::feed::webhook::WebhookSettings;
 use crate::inbox::InboxSettings;
 use crate::notice::FeedName;
 use crate::ops::OpsSettings;
@@ -131,6 +132,11 @@ pub enum FeedKind {
         /// The bucket.
         settings: Box<BucketSettings>,
     },
+    /// A webhook that senders post events to.
+    Webhook {
+        /// Where, and who may.
+        settings: Box<WebhookSettings>,
+    },
 }
 
 impl FeedConfig {
@@ -139,7 +145,7 @@ impl FeedConfig {
     pub fn access(&self) -> Option<&AccessConfig> {
         match &self.kind {
             FeedKind::ServiceBus { access, .. } => Some(access),
-            FeedKind::Drop { .. } | FeedKind::Bucket { .. } => None,
+            FeedKind::Drop { .. } | FeedKind::Bucket { .. } | FeedKind::Webhook { .. } => None,
         }
     }
 }

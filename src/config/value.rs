@@ -1,9 +1,10 @@
 //! The kinds of values that a configuration file holds: how each is read, what is allowed, and how it is shown.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::DeValue;
 use url::Url;
@@ -337,6 +338,20 @@ impl fmt::Display for Listen {
             Some(address) => write!(f, "\"{address}\""),
             None => f.write_str("\"\""),
         }
+    }
+}
+
+/// A network, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(pub IpNet);
+
+impl FromToml for Network {
+    fn read(key: &str, value: &Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> Option<Self> {
+        scalar(key, value, "must be a network such as \"192.0.2.0/24\", or an address", problems, |value| {
+            let text = text(value)?;
+            let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            network.map(|network| Self(network.trunc())).map_err(|_| String::new())
+        })
     }
 }
 

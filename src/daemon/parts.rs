@@ -13,6 +13,7 @@ use crate::feed::bucket::connect::Connection;
 use crate::feed::bucket::{BucketContent, BucketFeed, BucketSettings};
 use crate::feed::drop::{DropFeed, SpoolStore};
 use crate::feed::service_bus::ServiceBusFeed;
+use crate::feed::webhook::WebhookFeed;
 use crate::inbox::ledger::Quarantine;
 use crate::inbox::{InboxError, Ledger, SharedInbox, SqliteInbox};
 use crate::net::{HttpLimits, NetError};
@@ -161,6 +162,7 @@ pub fn feeds(
                     Box::new(BucketFeed::new(settings.clone(), &bucket(config, &settings), context.clone()))
                 }
                 FeedKind::Drop { settings } => Box::new(DropFeed::new((**settings).clone(), context.clone())),
+                FeedKind::Webhook { settings } => Box::new(WebhookFeed::new((**settings).clone(), context.clone())),
             })
         })
         .collect()
@@ -196,6 +198,7 @@ fn openers(
                 let content = BucketContent::new((**settings).clone(), bucket(config, settings), Arc::clone(inbox));
                 PayloadOpener::of_store(fetch, limits, Arc::new(content), context)
             }
+            FeedKind::Webhook { .. } => PayloadOpener::of_bodies(fetch, limits, context),
         };
         openers.insert(feed.name.clone(), Arc::new(opener));
     }

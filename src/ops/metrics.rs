@@ -9,6 +9,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::notice::FeedName;
@@ -47,6 +48,20 @@ pub struct RefusedLabels {
     pub reason: String,
 }
 
+/// Labels of what a webhook answers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WebhookLabels {
+    /// The feed's name.
+    pub feed: String,
+    /// How the request ended.
+    pub outcome: String,
+}
+
+/// Times of answers, in seconds: from what an fsync takes to what a sender waits.
+fn answer_seconds() -> Histogram {
+    Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+}
+
 /// Every metric of the daemon. A family is registered once, in [`Metrics::default`], with its help text.
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -65,6 +80,10 @@ pub struct Metrics {
     pub column_drifts: Family<FeedLabels, Counter>,
     /// Pages of listings that a feed asked its source for.
     pub feed_lists: Family<FeedLabels, Counter>,
+    /// Requests to a webhook, by how they ended.
+    pub webhook_requests: Family<WebhookLabels, Counter>,
+    /// Seconds from a request's headers to its durable 200.
+    pub webhook_answer_seconds: Family<FeedLabels, Histogram, fn() -> Histogram>,
     /// Successful refreshes of the vendor's tokens.
     pub token_refreshes: Counter,
     /// Refreshes of the vendor's tokens that failed.
@@ -91,6 +110,8 @@ impl Default for Metrics {
             drop_files: Family::default(),
             column_drifts: Family::default(),
             feed_lists: Family::default(),
+            webhook_requests: Family::default(),
+            webhook_answer_seconds: Family::new_with_constructor(answer_seconds),
             token_refreshes: Counter::default(),
             token_refresh_failures: Counter::default(),
             deliveries: Family::default(),
@@ -131,6 +152,16 @@ impl Default for Metrics {
                 "longshore_feed_lists",
                 "Pages of listings that a feed asked for",
                 metrics.feed_lists.clone(),
+            );
+            registry.register(
+                "longshore_webhook_requests",
+                "Requests to a webhook, by how they ended",
+                metrics.webhook_requests.clone(),
+            );
+            registry.register(
+                "longshore_webhook_answer_seconds",
+                "Seconds from a request's headers to its durable 200",
+                metrics.webhook_answer_seconds.clone(),
             );
             registry.register(
                 "longshore_token_refreshes",

@@ -8,6 +8,7 @@ use crate::config::{AccessConfig, Changed, Config, FeedConfig, FeedKind, UNNAMED
 use crate::feed::bucket::BucketSettings;
 use crate::feed::drop::{After, DropSettings};
 use crate::feed::service_bus::Transport;
+use crate::feed::webhook::WebhookSettings;
 use crate::inbox::Ordering;
 use crate::route::{
     AtDeadline, Condition, EntitySettings, KeySettings, Match, MissingParent, ParkingSettings, RouteSettings,
@@ -194,6 +195,7 @@ impl Feed {
             }
             FeedKind::Drop { settings } => ("drop", dropped(settings)),
             FeedKind::Bucket { settings } => ("bucket", bucket(settings)),
+            FeedKind::Webhook { settings } => ("webhook", webhook(settings)),
         };
         let (include, exclude) = (feed.include.clone(), feed.exclude.clone());
         Self { name: feed.name.to_string(), r#type, source, include, exclude }
@@ -228,6 +230,26 @@ fn bucket(settings: &BucketSettings) -> String {
         settings.lists_a_day(),
         show_time(settings.backfill),
     )
+}
+
+fn webhook(settings: &WebhookSettings) -> String {
+    let scheme = if settings.certificate.is_some() { "https" } else { "http" };
+    let mut text = format!("on {scheme}://{}{}", settings.listen, settings.path);
+    let sender = &settings.sender;
+    if let Some(secret) = &sender.secret {
+        let _ = write!(text, ", {} as in {}", secret.header, secret.file.display());
+    }
+    if let Some(signature) = &sender.signature {
+        let _ = write!(text, ", signed in {} with {}", signature.header, signature.key_file.display());
+    }
+    if sender.secret.is_none() && sender.signature.is_none() {
+        text.push_str(", by anyone");
+    }
+    if !sender.addresses.is_empty() {
+        let networks: Vec<_> = sender.addresses.iter().map(ToString::to_string).collect();
+        let _ = write!(text, ", from {}", networks.join(", "));
+    }
+    text
 }
 
 fn tokens_of(access: &AccessConfig) -> String {

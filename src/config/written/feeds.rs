@@ -7,8 +7,9 @@ use super::drop::DropFeed;
 use super::{DAY, HOUR, Raw, SECOND, YEAR, name_in, type_of};
 use crate::config::problem::Problems;
 use crate::config::reader::{FromToml, Section, Written, section, table};
-use crate::config::value::{Address, Glob, Name, OneOf, PathText, Time, Whole, Word};
+use crate::config::value::{Address, Glob, Listen, Name, Network, OneOf, PathText, Pointer, Size, Time, Whole, Word};
 use crate::feed::service_bus::Transport;
+use crate::feed::webhook::{Arrays, SignatureEncoding};
 
 section! {
     /// A Service Bus subscription.
@@ -89,6 +90,42 @@ pub enum BucketTypeFrom {
     Name,
 }
 
+section! {
+    /// A webhook that senders post to.
+    WebhookFeed {
+        name: Name,
+        r#type: Raw,
+        listen: Listen,
+        path: String,
+        certificate_file: PathText,
+        key_file: PathText,
+        include: Vec<Spanned<Glob>>,
+        exclude: Vec<Spanned<Glob>>,
+        blob_type: String,
+        event: Pointer,
+        id: Pointer,
+        payload: Vec<Spanned<Pointer>>,
+        arrays: OneOf<Arrays>,
+        secret_header: String,
+        secret_file: PathText,
+        signature_header: String,
+        signature_key_file: PathText,
+        signature_prefix: String,
+        signature_encoding: OneOf<SignatureEncoding>,
+        anyone: bool,
+        addresses: Vec<Spanned<Network>>,
+        forwarded_header: String,
+        proxies: Vec<Spanned<Network>>,
+        connections_max: Whole<1, 100_000>,
+        body_bytes_max: Size<1_024>,
+        bodies_bytes_max: Size<1_024>,
+        idle_timeout: Time<SECOND, HOUR>,
+        answer_timeout: Time<100, HOUR>,
+        batch_requests_max: Whole<1, 5_000>,
+        batch_wait: Time<0, { 5 * SECOND }>,
+    }
+}
+
 /// A feed of any type.
 #[derive(Clone, Debug)]
 pub enum Feed {
@@ -98,6 +135,8 @@ pub enum Feed {
     Drop(Box<DropFeed>),
     /// `type = "bucket"`.
     Bucket(Box<BucketFeed>),
+    /// `type = "webhook"`.
+    Webhook(Box<WebhookFeed>),
     /// No known type; already reported. Its name is kept, so that a route that names it is not wrong as well.
     Unknown(Written<Name>),
 }
@@ -109,6 +148,7 @@ impl Feed {
             Self::ServiceBus(feed) => &feed.name,
             Self::Drop(feed) => &feed.name,
             Self::Bucket(feed) => &feed.name,
+            Self::Webhook(feed) => &feed.name,
             Self::Unknown(name) => name,
         }
     }
@@ -117,9 +157,10 @@ impl Feed {
 impl FromToml for Feed {
     fn read(key: &str, value: &Spanned<DeValue<'_>>, problems: &mut Problems<'_>) -> Option<Self> {
         let table = table(key, value, problems)?;
-        Some(match type_of(key, table, value.span(), &["service-bus", "drop", "bucket"], problems) {
+        Some(match type_of(key, table, value.span(), &["service-bus", "drop", "bucket", "webhook"], problems) {
             Some("drop") => Self::Drop(Box::new(DropFeed::read_table(key, table, problems))),
             Some("bucket") => Self::Bucket(Box::new(BucketFeed::read_table(key, table, problems))),
+            Some("webhook") => Self::Webhook(Box::new(WebhookFeed::read_table(key, table, problems))),
             Some(_) => Self::ServiceBus(Box::new(ServiceBusFeed::read_table(key, table, problems))),
             None => Self::Unknown(name_in(key, table, problems)),
         })
@@ -137,4 +178,12 @@ impl Word for BucketTypeFrom {
 
 impl Word for Transport {
     const WORDS: &'static [(&'static str, Self)] = &[("amqp", Self::Amqp), ("websocket", Self::WebSocket)];
+}
+
+impl Word for Arrays {
+    const WORDS: &'static [(&'static str, Self)] = &[("split", Self::Split), ("whole", Self::Whole)];
+}
+
+impl Word for SignatureEncoding {
+    const WORDS: &'static [(&'static str, Self)] = &[("hex", Self::Hex), ("base64", Self::Base64)];
 }

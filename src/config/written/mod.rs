@@ -21,7 +21,7 @@ use crate::route::{AtDeadline, Match, MissingParent};
 use crate::sink::{DirectoryFormat, HttpBody, HttpMethod};
 
 pub use drop::{AfterWord, DropFeed};
-pub use feeds::{BucketFeed, BucketProvider, BucketTypeFrom, Feed, ServiceBusFeed};
+pub use feeds::{BucketFeed, BucketProvider, BucketTypeFrom, Feed, ServiceBusFeed, WebhookFeed};
 
 mod drop;
 mod feeds;

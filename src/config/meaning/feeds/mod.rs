@@ -19,6 +19,7 @@ mod drop;
 mod drop_source;
 mod identity;
 mod service_bus;
+mod webhook;
 
 /// What every kind of feed has.
 struct Common {
@@ -52,11 +53,13 @@ impl Rules<'_, '_> {
                 }
                 Feed::Drop(feed) => self.drop_feed(feed, span.clone(), document),
                 Feed::Bucket(feed) => self.bucket_feed(feed, span.clone(), document),
+                Feed::Webhook(feed) => self.webhook_feed(feed, span.clone(), document),
                 Feed::Unknown(_) => None,
             };
             resolved.extend(config.map(|config| (config, span)));
         }
         self.warn_of_competition(&resolved);
+        self.one_listener_an_address(&resolved);
         resolved.into_iter().map(|(config, _)| config).collect()
     }
 

@@ -1,0 +1,6 @@
+//! The webhook feed as senders meet it: the real program, over TLS, with clients that we did not write.
+
+mod faults;
+mod load;
+mod taking;
+mod world;
