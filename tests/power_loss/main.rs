@@ -79,9 +79,15 @@ async fn whenever_the_power_goes_what_was_settled_is_there_and_what_was_delivere
     });
     assert_eq!(settled.messages.len(), FILES as usize, "the trace shows every settlement");
     let mut found = 0;
-    for (number, picture, settled) in &pictures {
-        if let Err(problem) = look(picture.path(), settled, &watched.published).await {
-            panic!("LONGSHORE_POWER_SEED={seed}: the power goes at moment {number}: {problem}");
+    for (number, picture, settled) in pictures {
+        if let Err(problem) = look(picture.path(), &settled, &watched.published).await {
+            let left = picture.keep();
+            std::fs::write(left.join("trace"), &watched.trace).expect("the trace is kept");
+            panic!(
+                "LONGSHORE_POWER_SEED={seed}: the power goes at moment {number}: {problem}; \
+                 what is left of the disk, and the trace, are in {}",
+                left.display()
+            );
         }
         found += settled.len();
     }
