@@ -276,6 +276,7 @@ fn inbox(path: &Path) -> SqliteInbox {
         retention_age: Duration::from_secs(3600),
         retention_bytes: None,
         commit_notices_max: 1000,
+        parking: longshore::inbox::ParkingBounds::default(),
     };
     SqliteInbox::open(&settings, Arc::new(SystemClock)).expect("the inbox opens")
 }

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use longshore::clock::{Clock, SystemClock, UnixMs};
 use longshore::inbox::{
-    ClaimRequest, Claimed, Finish, Inbox, InboxSettings, OnPoison, Ordering, Plan, Progress, SqliteInbox, Target,
+    ClaimRequest, Claimed, Finish, Inbox, InboxSettings, OnPoison, Ordering, Plan, Progress, Remarks, SqliteInbox,
+    Target,
 };
 use longshore::notice::{FeedName, HeardNotice, Metadata, NoticeId, RouteName, SinkName, Verdict};
 use longshore::record::Counts;
@@ -36,6 +37,7 @@ pub async fn figures(notices: usize) -> Result<Figures> {
         retention_age: Duration::from_secs(86_400),
         retention_bytes: None,
         commit_notices_max: BATCH,
+        parking: longshore::inbox::ParkingBounds::default(),
     };
     let started = Instant::now();
     fill(&settings, notices).await?;
@@ -48,7 +50,7 @@ pub async fn figures(notices: usize) -> Result<Figures> {
         let inbox = SqliteInbox::open(&settings, Arc::new(SystemClock))?;
         let claim = claim(&inbox).await?;
         starts.push(started.elapsed().as_secs_f64() * 1e3);
-        inbox.finish(claim, Finish::Release, Vec::new()).await?;
+        inbox.finish(claim, Finish::Release, Remarks::default()).await?;
     }
 
     let inbox = SqliteInbox::open(&settings, Arc::new(SystemClock))?;
@@ -59,7 +61,7 @@ pub async fn figures(notices: usize) -> Result<Figures> {
         claims.push(started.elapsed().as_secs_f64() * 1e6);
         let counts = Counts { read: 10, delivered: 10, ..Counts::default() };
         let progress = Progress { confirmed: 10, counts, bytes: 1000 };
-        inbox.finish(claim, Finish::Done { progress, location: "/out".to_owned() }, Vec::new()).await?;
+        inbox.finish(claim, Finish::Done { progress, location: "/out".to_owned() }, Remarks::default()).await?;
     }
     Ok(Figures {
         start_ms: quantile(&mut starts, 0.5),

@@ -6,7 +6,7 @@ use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::ledger::{
     Attempt, AttemptOutcome, Audited, DaemonSummary, DeliveryState, DeliveryStory, Done, HeardAs, Hold, NoticeCounts,
-    NoticeLine, NoticeState, RouteSummary, RunKind, Story, Summary, Waiting,
+    NoticeLine, NoticeState, ParkedTotals, RouteSummary, RunKind, Story, Summary, Waiting,
 };
 use crate::inbox::{DeliveryId, Progress, RunId, Target};
 use crate::notice::{FeedName, Metadata, NoticeId, RouteName, SinkName};
@@ -32,6 +32,7 @@ pub fn notice_lines() -> Vec<NoticeLine> {
         feed: FeedName::new("eg"),
         blob_type: blob_type.to_owned(),
         correlation_id: None,
+        woken_from: None,
         published: before(age),
         stored: before(age - 1),
         seen_count: 1,
@@ -84,6 +85,7 @@ fn story(id: i64, state: NoticeState) -> Story {
             properties: Some(serde_json::json!({"tenantId": 1, "storeNumbers": [17, 21]})),
         },
         body_bytes: None,
+        woken_from: None,
         published: before(7300),
         sequence: 991,
         stored: before(7299),
@@ -225,6 +227,7 @@ pub fn empty_summary() -> Summary {
         oldest_waiting: None,
         routes: Vec::new(),
         last_day: Done::default(),
+        parked: ParkedTotals::default(),
         unbalanced: 0,
         audit: None,
         database_bytes: 73_728,

@@ -22,7 +22,7 @@ use crate::ops::Context;
 use crate::payload::PayloadOpener;
 use crate::route::{RouteError, Router};
 use crate::sink::{Sink, SinkContext, SinkError};
-use crate::worker::Workers;
+use crate::worker::{Openers, Workers};
 
 /// Why the parts cannot be put together.
 #[derive(Debug, thiserror::Error)]
@@ -84,10 +84,11 @@ impl Parts {
         let inbox = Arc::new(inbox);
         let tokens = token_sources(config, context, stop)?;
         let sinks = sinks(config, context)?;
-        let router = Arc::new(Router::new(config.routes.clone(), config.route_match)?);
+        let router = Arc::new(Router::new(config.routes.clone(), config.route_match, &config.entities)?);
         let shared: SharedInbox = Arc::clone(&inbox) as SharedInbox;
-        let payloads = openers(config, context, &tokens, &shared)?;
-        let workers = Workers::new(config.work.clone(), Arc::clone(&shared), router, sinks, payloads, context.clone());
+        let bodies = PayloadOpener::of_bodies(config.fetch.clone(), config.limits.clone(), context.clone());
+        let openers = Openers { of_feeds: openers(config, context, &tokens, &shared)?, bodies };
+        let workers = Workers::new(config.work.clone(), Arc::clone(&shared), router, sinks, openers, context.clone());
         let (ledger, quarantine) = (Arc::clone(&inbox) as Arc<dyn Ledger>, inbox as Arc<dyn Quarantine>);
         Ok(Self { inbox: shared, ledger, quarantine, feeds: feeds(config, context, &tokens), workers })
     }

@@ -11,6 +11,7 @@
 //!    the order `(published, sequence, notice)`, one at a time; under [`OnPoison::Stop`] none while one is quarantined.
 //! 5. `read = delivered + filtered + parked + quarantined` holds for every delivery that is stored as done.
 //! 6. Unfinished and quarantined notices are never pruned, nor finished ones with parked or quarantined records.
+//! 7. What is said of parked records in [`parking`].
 //!
 //! ```text
 //! notice    heard ──plan──> open ──────────────> finished        skipped: no route wants it, or the feed's filter
@@ -32,14 +33,19 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixMs;
 use crate::error::{Class, Classify};
 use crate::notice::{FeedName, HeardNotice, Notice, NoticeId, RouteName, SinkName};
-use crate::record::{BadRecord, Counts};
+use crate::record::Counts;
 
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod ledger;
+pub mod parking;
 pub mod sqlite;
 
 pub use ledger::Ledger;
+pub use parking::{
+    AtDeadline, EntityChanges, EntityKey, Fate, Forget, Lookup, Orphan, ParkRules, ParkingBounds, Reference, Remarks,
+    Tended, Woken,
+};
 pub use sqlite::SqliteInbox;
 
 /// A delivery's number in the inbox: one notice on one route to one of its sinks, in one run.
@@ -157,6 +163,10 @@ pub struct Claim {
     pub since: UnixMs,
     /// What earlier attempts had confirmed.
     pub progress: Progress,
+    /// Whether earlier attempts left decisions about orphans, or staged keys, that are not in force yet.
+    pub has_leftovers: bool,
+    /// For a woken notice: where its records came from.
+    pub woken: Option<Woken>,
 }
 
 /// Names a delivery and the one claim on it that may write.
@@ -245,13 +255,31 @@ pub trait Inbox: Send + Sync {
     /// Extends a claim's lease to `until`.
     async fn renew(&self, key: ClaimKey, until: UnixMs) -> Result<(), InboxError>;
 
-    /// Stores how far the claimed delivery has come, and what was set aside on the way, in one commit. Refused unless
-    /// the account adds up so far.
-    async fn progress(&self, key: ClaimKey, progress: Progress, bad: Vec<BadRecord>) -> Result<(), InboxError>;
+    /// Stores how far the claimed delivery has come, and what was set aside and registered on the way, in one commit.
+    /// Refused unless the account adds up so far.
+    async fn progress(&self, key: ClaimKey, progress: Progress, remarks: Remarks) -> Result<(), InboxError>;
 
-    /// Ends a claim; `bad` holds what was set aside since the last [`Inbox::progress`]. It is kept with
-    /// [`Finish::Done`] and [`Finish::Quarantine`]; otherwise the next attempt reads those records again.
-    async fn finish(&self, key: ClaimKey, finish: Finish, bad: Vec<BadRecord>) -> Result<(), InboxError>;
+    /// Ends a claim; `remarks` holds what came up since the last [`Inbox::progress`]. It is kept with [`Finish::Done`],
+    /// and what was set aside with [`Finish::Quarantine`]; otherwise the next attempt reads those records again.
+    async fn finish(&self, key: ClaimKey, finish: Finish, remarks: Remarks) -> Result<(), InboxError>;
+
+    /// Which of these keys are known to the sink, each in its place. Read beside the writer: what is missing is for
+    /// [`Inbox::park`] to decide.
+    async fn known(&self, sink: SinkName, lookups: Vec<Lookup>) -> Result<Vec<Vec<bool>>, InboxError>;
+
+    /// What earlier attempts of the delivery decided about the records `first` to `last`, by number.
+    async fn decided(&self, delivery: DeliveryId, first: u64, last: u64) -> Result<Vec<(u64, Fate)>, InboxError>;
+
+    /// Decides about records of the claimed delivery whose parent is missing, in one commit that looks again. A
+    /// decision comes into force when the delivery ends; until then the next attempt finds it by [`Inbox::decided`].
+    async fn park(&self, key: ClaimKey, rules: ParkRules, orphans: Vec<Orphan>) -> Result<Vec<Fate>, InboxError>;
+
+    /// Forgets what earlier attempts of the claimed delivery left. One bounded step; returns whether there may be more.
+    async fn forget_attempts(&self, key: ClaimKey, what: Forget) -> Result<bool, InboxError>;
+
+    /// Does what parking has to do by itself, in one bounded step: brings decisions of ended deliveries into force,
+    /// wakes what waited, and sees to deadlines and bounds. Costs next to nothing when there is nothing to do.
+    async fn tend(&self) -> Result<Tended, InboxError>;
 
     /// Resolves when something may have become claimable or plannable since the last call, through this handle or, a
     /// little later, by another process. One caller that claims until there is nothing and then waits misses nothing;
@@ -368,4 +396,6 @@ pub struct InboxSettings {
     pub retention_bytes: Option<u64>,
     /// The largest number of notices in one commit.
     pub commit_notices_max: usize,
+    /// How much may be parked.
+    pub parking: ParkingBounds,
 }

@@ -90,10 +90,15 @@ pub struct Metrics {
     pub token_refresh_failures: Counter,
     /// Deliveries that ended, by route and outcome (`done`, `retry`, `quarantined`).
     pub deliveries: Family<OutcomeLabels, Counter>,
-    /// Records, by route and outcome (`read`, `delivered`, `filtered`, `parked`, `quarantined`).
+    /// Records, by route and outcome (`read`, `delivered`, `filtered`, `parked`, `quarantined`). A parked record counts
+    /// once as read and as parked, and once more under its outcome when it has been woken.
     pub records: Family<OutcomeLabels, Counter>,
     /// Addresses in notices that were refused: they are untrusted input.
     pub refused_addresses: Family<RefusedLabels, Counter>,
+    /// Records that were parked.
+    pub records_parked: Counter,
+    /// Parked records that were woken: by their parent, their deadline or by hand.
+    pub records_woken: Counter,
     /// Decompressed bytes read from payloads.
     pub payload_bytes: Counter,
 }
@@ -117,6 +122,8 @@ impl Default for Metrics {
             deliveries: Family::default(),
             records: Family::default(),
             refused_addresses: Family::default(),
+            records_parked: Counter::default(),
+            records_woken: Counter::default(),
             payload_bytes: Counter::default(),
         };
         {
@@ -180,6 +187,12 @@ impl Default for Metrics {
                 "Addresses in notices that were refused, by the rule that they break",
                 metrics.refused_addresses.clone(),
             );
+            registry.register(
+                "longshore_records_parked",
+                "Records parked until their parent lands",
+                metrics.records_parked.clone(),
+            );
+            registry.register("longshore_records_woken", "Parked records let go again", metrics.records_woken.clone());
             registry.register("longshore_payload_bytes", "Decompressed bytes read", metrics.payload_bytes.clone());
             registry.register_collector(Box::new(Arc::clone(&metrics.computed)));
         }

@@ -12,10 +12,15 @@ use std::time::Duration;
 
 use crate::notice::{EntityName, FeedName, RouteName, SinkName};
 
+mod entity;
 mod filter;
+mod keys;
 mod router;
 
+pub use crate::inbox::AtDeadline;
+pub use entity::{Entity, Parent};
 pub use filter::RecordFilter;
+pub use keys::Key;
 pub use router::{Route, RouteError, Router};
 
 /// A configured route.
@@ -108,17 +113,6 @@ pub enum MissingParent {
     Deliver,
     /// It is set aside.
     Quarantine,
-}
-
-/// What is done with a parked record whose time is up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AtDeadline {
-    /// It is set aside.
-    #[default]
-    Quarantine,
-    /// It is delivered without its parent.
-    Deliver,
 }
 
 /// The inner form of a route's payloads, beyond their `contentType`.

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use crate::blob_type::BlobTypeFilter;
 use crate::inbox::{Plan, Target};
-use crate::notice::{Notice, RouteName};
+use crate::notice::{EntityName, Notice, RouteName};
 use crate::pointer::PointerError;
-use crate::route::{Match, RecordFilter, RouteSettings};
+use crate::route::entity::{self, Entity, Parent};
+use crate::route::{EntitySettings, Match, RecordFilter, RouteSettings};
 
 /// How many characters of a blob type are shown in a reason; a source can send any text.
 const BLOB_TYPE_SHOWN_CHARS: usize = 200;
@@ -30,6 +31,55 @@ pub enum RouteError {
         /// What is wrong with it.
         reason: PointerError,
     },
+    /// A blob-type glob of an entity cannot be understood.
+    #[error("a blob type glob of entity {entity} cannot be understood: {reason}")]
+    EntityGlob {
+        /// The entity.
+        entity: EntityName,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A pointer of an entity is not one.
+    #[error("a key or condition of entity {entity}: {reason}")]
+    EntityPointer {
+        /// The entity.
+        entity: EntityName,
+        /// What is wrong with it.
+        reason: PointerError,
+    },
+    /// Two entities have one name.
+    #[error("there are two entities named {0}: give one of them another name")]
+    SameEntity(EntityName),
+    /// A route names a parent that is not configured.
+    #[error("route {route} names the parent {entity}, which is no entity: add it, or name another")]
+    UnknownEntity {
+        /// The route.
+        route: RouteName,
+        /// What it names.
+        entity: EntityName,
+    },
+    /// A route names its parent by a key that the entity does not have.
+    #[error(
+        "route {route} names its parent {entity} by the key {key}, which that entity does not have with as many values: its records would wait for ever"
+    )]
+    UnknownKey {
+        /// The route.
+        route: RouteName,
+        /// The entity.
+        entity: EntityName,
+        /// The key.
+        key: String,
+    },
+    /// A pointer of a reference is not one.
+    #[error("a key of the parent {entity} of route {route}: {reason}")]
+    ParentPointer {
+        /// The route.
+        route: RouteName,
+        /// The entity.
+        entity: EntityName,
+        /// What is wrong with it.
+        reason: PointerError,
+    },
     /// Two routes have one name.
     #[error("there are two routes named {0}: give one of them another name")]
     SameName(RouteName),
@@ -41,15 +91,17 @@ pub struct Route {
     settings: RouteSettings,
     blob_types: BlobTypeFilter,
     filter: RecordFilter,
+    parents: Vec<Parent>,
 }
 
 impl Route {
-    fn new(settings: RouteSettings) -> Result<Self, RouteError> {
+    fn new(settings: RouteSettings, entities: &[Entity]) -> Result<Self, RouteError> {
         let blob_types = BlobTypeFilter::new(&settings.blob_types, &settings.exclude)
             .map_err(|e| RouteError::Glob { route: settings.name.clone(), reason: e.to_string() })?;
         let filter = RecordFilter::new(&settings.only)
             .map_err(|reason| RouteError::Pointer { route: settings.name.clone(), reason })?;
-        Ok(Self { settings, blob_types, filter })
+        let parents = entity::parents(&settings, entities)?;
+        Ok(Self { settings, blob_types, filter, parents })
     }
 
     /// What the configuration says of it.
@@ -64,6 +116,12 @@ impl Route {
         &self.filter
     }
 
+    /// What its records refer to; all of it must be known to the sink.
+    #[must_use]
+    pub fn parents(&self) -> &[Parent] {
+        &self.parents
+    }
+
     /// Whether it takes the notice.
     #[must_use]
     pub fn takes(&self, notice: &Notice) -> bool {
@@ -76,23 +134,25 @@ impl Route {
 #[derive(Clone, Debug)]
 pub struct Router {
     routes: Vec<Route>,
+    entities: Vec<Entity>,
     matching: Match,
 }
 
 impl Router {
-    /// Makes the routes ready.
+    /// Makes the routes ready, and the entities that they name as parents.
     ///
     /// # Errors
-    /// A glob or a pointer that cannot be understood, or a name given twice.
-    pub fn new(settings: Vec<RouteSettings>, matching: Match) -> Result<Self, RouteError> {
+    /// A glob or a pointer that cannot be understood, a name given twice, or a parent that could never be found.
+    pub fn new(settings: Vec<RouteSettings>, matching: Match, entities: &[EntitySettings]) -> Result<Self, RouteError> {
+        let entities = entity::entities(entities)?;
         let mut routes: Vec<Route> = Vec::with_capacity(settings.len());
         for one in settings {
             if routes.iter().any(|route| route.settings.name == one.name) {
                 return Err(RouteError::SameName(one.name));
             }
-            routes.push(Route::new(one)?);
+            routes.push(Route::new(one, &entities)?);
         }
-        Ok(Self { routes, matching })
+        Ok(Self { routes, entities, matching })
     }
 
     /// Where the notice goes: one target for each sink of the routes that take it, or why there is none.
@@ -125,6 +185,11 @@ impl Router {
     #[must_use]
     pub fn route(&self, name: &RouteName) -> Option<&Route> {
         self.routes.iter().find(|route| route.settings.name == *name)
+    }
+
+    /// The entities that records of `blob_type` carry.
+    pub fn entities_of(&self, blob_type: &str) -> impl Iterator<Item = &Entity> {
+        self.entities.iter().filter(move |entity| entity.is_carried_by(blob_type))
     }
 
     /// All routes, in order.
@@ -185,8 +250,8 @@ mod tests {
     #[test]
     fn the_first_route_takes_the_notice_unless_all_shall() {
         let routes = vec![route("a", &["gateway.*"], &["x", "y", "x"]), route("b", &["*"], &["x"])];
-        let first = Router::new(routes.clone(), Match::First).expect("routes");
-        let all = Router::new(routes, Match::All).expect("routes");
+        let first = Router::new(routes.clone(), Match::First, &[]).expect("routes");
+        let all = Router::new(routes, Match::All, &[]).expect("routes");
         let item = notice("f", "Gateway.ItemChanges");
         assert_eq!(targets(&first, &item), ["a/x", "a/y"]);
         assert_eq!(targets(&all, &item), ["a/x", "a/y", "b/x"]);
@@ -199,7 +264,7 @@ mod tests {
     fn a_notice_that_no_route_takes_is_skipped_with_the_reason() {
         let mut only_one_feed = route("a", &["*"], &["x"]);
         only_one_feed.feeds = vec![FeedName::new("f")];
-        let router = Router::new(vec![only_one_feed], Match::First).expect("routes");
+        let router = Router::new(vec![only_one_feed], Match::First, &[]).expect("routes");
         assert_eq!(router.plan(&notice("g", "A\nB")).skip_reason, r#"no route takes blob type "A\nB" from feed g"#);
         assert_eq!(
             router.plan(&notice("f", "ItemERRORS")).skip_reason,
@@ -210,9 +275,9 @@ mod tests {
 
     #[test]
     fn routes_that_cannot_be_understood_are_refused_by_name() {
-        let bad_glob = Router::new(vec![route("a", &["["], &["x"])], Match::First).expect_err("bad glob");
+        let bad_glob = Router::new(vec![route("a", &["["], &["x"])], Match::First, &[]).expect_err("bad glob");
         assert!(bad_glob.to_string().contains("route a"), "{bad_glob}");
-        let twice = Router::new(vec![route("a", &["*"], &[]), route("a", &["*"], &[])], Match::First);
+        let twice = Router::new(vec![route("a", &["*"], &[]), route("a", &["*"], &[])], Match::First, &[]);
         assert!(matches!(twice, Err(RouteError::SameName(_))));
     }
 }

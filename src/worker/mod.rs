@@ -6,12 +6,15 @@
 //!    written and the sink's transfer is dropped unfinished.
 //! 2. Whether a failed delivery is tried again is decided on the class of its error alone (see [`retry`]).
 //! 3. A delivery is done only when its account adds up.
-//! 4. A stop gives every claim back: what finishes within the drain is finished, the rest is ready again at once.
+//! 4. A record whose parent is missing is withheld before its batch goes to the sink, and what a batch says of entities
+//!    is registered with the progress that the sink confirmed (see [`crate::inbox::parking`] for the whole).
+//! 5. A stop gives every claim back: what finishes within the drain is finished, the rest is ready again at once.
 //!
 //! ```text
 //!            ┌─ planner: unplanned notices ─> router ─> deliveries
+//!            ├─ waker: parked records whose parent landed ─> woken notices ─> deliveries
 //! inbox ─────┤
-//!            └─ worker × n: claim ─> run: open sink ─> open payload ─> batches ─> filter ─> sink ─> progress
+//!            └─ worker × n: claim ─> run: open sink ─> open payload ─> batches ─> filter ─> parents ─> sink ─> progress
 //!                                       └─ error ─> class ─> retry | quarantine
 //! ```
 
@@ -21,12 +24,15 @@ use jiff::tz::TimeZone;
 
 use crate::inbox::{OnPoison, Ordering};
 
+mod account;
+mod parents;
 mod pool;
 pub mod retry;
 mod run;
+mod waker;
 mod window;
 
-pub use pool::{Ended, Until, Workers};
+pub use pool::{Ended, Openers, Until, Workers};
 pub use retry::backoff;
 pub use window::Window;
 

@@ -14,30 +14,29 @@ use tracing::Instrument;
 
 use crate::error::{Class, Classify, chain};
 use crate::fail_point::{FailPoint, reach};
-use crate::inbox::{Claim, ClaimRequest, Claimed, DeliveryId, Finish, InboxError, Plan, SharedInbox};
+use crate::inbox::{Claim, ClaimRequest, Claimed, DeliveryId, Finish, InboxError, Plan, Remarks, SharedInbox};
 use crate::notice::{FeedName, SinkName};
 use crate::ops::metrics::OutcomeLabels;
 use crate::ops::{Condition, Context, Heartbeat, unbroken};
 use crate::payload::PayloadOpener;
-use crate::record::BadRecord;
 use crate::route::Router;
 use crate::sink::Sink;
 
 use super::retry::{self, Failure, Side, Tries};
 use super::run::{self, Done, Stopped, Tools};
-use super::{WorkSettings, window};
+use super::{WorkSettings, waker, window};
 
 /// Notices that are planned in one commit.
 const PLAN_NOTICES_MAX: usize = 256;
 
 /// A loop with nothing to do looks again after this long, whatever it was told: the clock may have jumped.
-const IDLE_MAX: Duration = Duration::from_secs(10);
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(10);
 
 /// After an inbox error, wait this long before asking again.
-const INBOX_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const INBOX_PAUSE: Duration = Duration::from_secs(1);
 
 /// A worker that shows no sign of life for this long stands still: longer than any time limit within a delivery.
-const SILENCE_MAX: Duration = Duration::from_secs(600);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(600);
 
 /// When the workers end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +58,14 @@ pub enum Ended {
     OutsideHours,
     /// All that is left waits in so many lanes, behind what is quarantined.
     LanesStopped(u64),
+}
+
+/// What opens payloads.
+pub struct Openers {
+    /// For each feed, since each feed's payloads are fetched with its own tokens.
+    pub of_feeds: HashMap<FeedName, Arc<PayloadOpener>>,
+    /// For a notice that carries its body and whose feed is not configured any more.
+    pub bodies: PayloadOpener,
 }
 
 /// The planner and the workers of this process.
@@ -88,17 +95,17 @@ fn panicked() -> Failure {
 const PART: &str = "workers";
 
 impl Workers {
-    /// Workers over these parts; `payloads` has an opener for each feed.
+    /// Workers over these parts.
     #[must_use]
     pub fn new(
         settings: WorkSettings,
         inbox: SharedInbox,
         router: Arc<Router>,
         sinks: HashMap<SinkName, Arc<dyn Sink>>,
-        payloads: HashMap<FeedName, Arc<PayloadOpener>>,
+        openers: Openers,
         context: Context,
     ) -> Self {
-        let tools = Tools { inbox, router, sinks, payloads, context };
+        let tools = Tools { inbox, router, sinks, openers, context };
         Self {
             settings,
             tools,
@@ -124,6 +131,15 @@ impl Workers {
                 let (workers, end) = planner;
                 let plan = || workers.plan_loop(&end);
                 unbroken(&workers.tools.context.health, PART, &end, plan).await;
+            }
+            .in_current_span(),
+        );
+        let waker = (Arc::clone(&workers), end.clone());
+        loops.spawn(
+            async move {
+                let (workers, end) = waker;
+                let wake = || waker::wake_loop(&workers.tools, workers.changes.subscribe(), &end);
+                unbroken(&workers.tools.context.health, PART, &end, wake).await;
             }
             .in_current_span(),
         );
@@ -269,7 +285,7 @@ impl Workers {
     async fn work_in_span(&self, claim: Claim, heartbeat: &Heartbeat, abandon: &CancellationToken) {
         if let Some(finish) = retry::give_up(&self.settings, claim.attempt, claim.lost) {
             tracing::error!(lost = claim.lost, "the delivery loses its lease each time; it is quarantined");
-            self.end(&claim, finish, Vec::new(), heartbeat, abandon).await;
+            self.end(&claim, finish, Remarks::default(), heartbeat, abandon).await;
             return;
         }
         let started = tokio::time::Instant::now();
@@ -280,22 +296,23 @@ impl Workers {
             }
             error = self.hold(&claim, heartbeat) => Err(Stopped::Inbox(error)),
             () = abandon.cancelled() => {
-                self.end(&claim, Finish::Release, Vec::new(), heartbeat, abandon).await;
+                self.end(&claim, Finish::Release, Remarks::default(), heartbeat, abandon).await;
                 return;
             }
         };
         match result {
-            Ok(Done { progress, location, bad }) => {
+            Ok(Done { progress, location, remarks }) => {
                 let counts = progress.counts;
                 let done = Finish::Done { progress, location: location.clone() };
                 reach(FailPoint::Finishing);
-                if self.end(&claim, done, bad, heartbeat, abandon).await {
+                if self.end(&claim, done, remarks, heartbeat, abandon).await {
                     reach(FailPoint::Finished);
-                    run::count(&self.tools.context, &claim.target.route, counts);
+                    run::count(&self.tools.context, &claim.target.route, counts, claim.woken.is_some());
                     tracing::info!(
                         read = counts.read,
                         delivered = counts.delivered,
                         filtered = counts.filtered,
+                        parked = counts.parked,
                         quarantined = counts.quarantined,
                         bytes = progress.bytes,
                         took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -358,7 +375,7 @@ impl Workers {
                 }
             }
         }
-        self.end(claim, finish, Vec::new(), heartbeat, abandon).await;
+        self.end(claim, finish, Remarks::default(), heartbeat, abandon).await;
     }
 
     /// Ends a claim; returns whether that was stored. An inbox that cannot be written for now is asked again until
@@ -368,7 +385,7 @@ impl Workers {
         &self,
         claim: &Claim,
         finish: Finish,
-        bad: Vec<BadRecord>,
+        remarks: Remarks,
         heartbeat: &Heartbeat,
         abandon: &CancellationToken,
     ) -> bool {
@@ -382,7 +399,7 @@ impl Workers {
             self.waits.lock().unwrap_or_else(PoisonError::into_inner).remove(&claim.key.delivery);
         }
         loop {
-            let error = match self.tools.inbox.finish(claim.key, finish.clone(), bad.clone()).await {
+            let error = match self.tools.inbox.finish(claim.key, finish.clone(), remarks.clone()).await {
                 Ok(()) => {
                     let labels = OutcomeLabels { route: claim.target.route.to_string(), outcome: outcome.to_owned() };
                     self.tools.context.metrics.deliveries.get_or_create(&labels).inc();
@@ -408,7 +425,7 @@ fn renewal_wait(lease: Duration) -> Duration {
 }
 
 /// Waits until something changes in the inbox, for `wait` at most.
-async fn idle(wait: Duration, changes: &mut watch::Receiver<u64>, stop: &CancellationToken) {
+pub(super) async fn idle(wait: Duration, changes: &mut watch::Receiver<u64>, stop: &CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         // The sender lives as long as the workers.
@@ -418,7 +435,7 @@ async fn idle(wait: Duration, changes: &mut watch::Receiver<u64>, stop: &Cancell
 }
 
 /// Waits for `wait`, whatever changes in the inbox.
-async fn pause(wait: Duration, stop: &CancellationToken) {
+pub(super) async fn pause(wait: Duration, stop: &CancellationToken) {
     tokio::select! {
         () = stop.cancelled() => {}
         () = tokio::time::sleep(wait) => {}

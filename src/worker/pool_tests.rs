@@ -7,7 +7,10 @@ use jiff::civil::time;
 use super::*;
 use crate::clock::{ManualClock, UnixMs};
 use crate::inbox::ledger::{Ledger, NoticeState, Story};
-use crate::inbox::{ClaimKey, Inbox, InboxSettings, Progress, Receipt, SqliteInbox};
+use crate::inbox::{
+    ClaimKey, Fate, Forget, Inbox, InboxSettings, Lookup, Orphan, ParkRules, Progress, Receipt, Remarks, SqliteInbox,
+    Tended,
+};
 use crate::notice::{HeardNotice, Metadata, Notice, NoticeId, RouteName, Verdict};
 use crate::ops::health::Part;
 use crate::payload::{FetchSettings, PayloadLimits};
@@ -76,15 +79,35 @@ impl Inbox for Troubled {
         self.inner.renew(key, until).await
     }
 
-    async fn progress(&self, key: ClaimKey, progress: Progress, bad: Vec<BadRecord>) -> Result<(), InboxError> {
-        self.inner.progress(key, progress, bad).await
+    async fn progress(&self, key: ClaimKey, progress: Progress, remarks: Remarks) -> Result<(), InboxError> {
+        self.inner.progress(key, progress, remarks).await
     }
 
-    async fn finish(&self, key: ClaimKey, finish: Finish, bad: Vec<BadRecord>) -> Result<(), InboxError> {
+    async fn finish(&self, key: ClaimKey, finish: Finish, remarks: Remarks) -> Result<(), InboxError> {
         if once(&self.finish_fails) {
             return Err(InboxError::DiskFull { path: "inbox.db".to_owned() });
         }
-        self.inner.finish(key, finish, bad).await
+        self.inner.finish(key, finish, remarks).await
+    }
+
+    async fn known(&self, sink: SinkName, lookups: Vec<Lookup>) -> Result<Vec<Vec<bool>>, InboxError> {
+        self.inner.known(sink, lookups).await
+    }
+
+    async fn decided(&self, delivery: DeliveryId, first: u64, last: u64) -> Result<Vec<(u64, Fate)>, InboxError> {
+        self.inner.decided(delivery, first, last).await
+    }
+
+    async fn park(&self, key: ClaimKey, rules: ParkRules, orphans: Vec<Orphan>) -> Result<Vec<Fate>, InboxError> {
+        self.inner.park(key, rules, orphans).await
+    }
+
+    async fn forget_attempts(&self, key: ClaimKey, what: Forget) -> Result<bool, InboxError> {
+        self.inner.forget_attempts(key, what).await
+    }
+
+    async fn tend(&self) -> Result<Tended, InboxError> {
+        self.inner.tend().await
     }
 
     async fn changed(&self) {
@@ -173,6 +196,7 @@ impl Bench {
             retention_age: Duration::from_secs(3_600),
             retention_bytes: None,
             commit_notices_max: 10,
+            parking: crate::inbox::ParkingBounds::default(),
         };
         let inner = Arc::new(SqliteInbox::open(&settings, Arc::new(clock.clone())).unwrap());
         let heard = HeardNotice {
@@ -218,9 +242,16 @@ impl Bench {
         Workers::new(
             self.settings.clone(),
             self.inbox.clone(),
-            Arc::new(Router::new(vec![route], Match::First).unwrap()),
+            Arc::new(Router::new(vec![route], Match::First, &[]).unwrap()),
             HashMap::from([(SinkName::new("out"), sink)]),
-            HashMap::from([(FeedName::new("eg"), Arc::new(opener))]),
+            Openers {
+                of_feeds: HashMap::from([(FeedName::new("eg"), Arc::new(opener))]),
+                bodies: PayloadOpener::of_bodies(
+                    FetchSettings::default(),
+                    PayloadLimits::default(),
+                    self.context.clone(),
+                ),
+            },
             self.context.clone(),
         )
     }

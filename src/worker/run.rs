@@ -1,43 +1,46 @@
 //! One claimed delivery, from the open sink to the confirmed last record.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{Either, select};
+
 use crate::error::{Class, Classify, chain};
-use crate::fail_point::{FailPoint, reach};
-use crate::inbox::{Claim, ClaimKey, InboxError, Progress, SharedInbox};
-use crate::notice::{FeedName, Notice, RouteName, SinkName};
+use crate::inbox::{Claim, Forget, InboxError, Progress, Remarks, SharedInbox, Woken};
+use crate::notice::{Notice, RouteName, SinkName};
 use crate::ops::Context;
 use crate::ops::metrics::OutcomeLabels;
-use crate::payload::{PayloadError, PayloadOpener};
-use crate::record::{BadRecord, Counts, RecordBatch};
+use crate::payload::{PayloadError, PayloadOpener, RecordStream};
+use crate::record::{Counts, RecordBatch};
 use crate::route::{Route, Router};
-use crate::sink::{Accepts, DeliveryContext, Sink, SinkError, Transfer};
+use crate::sink::{Accepts, DeliveryContext, Sink, SinkError};
 
+use super::Openers;
+use super::account::Account;
+use super::parents::{Family, Looked};
 use super::retry::{Failure, Side};
-
-/// Set-aside records are written down in pieces of this many, so that a file of nothing but bad records needs no
-/// more memory than another.
-const BAD_RECORDS_HELD_MAX: usize = 256;
 
 /// What every delivery needs.
 pub(super) struct Tools {
     pub inbox: SharedInbox,
     pub router: Arc<Router>,
     pub sinks: HashMap<SinkName, Arc<dyn Sink>>,
-    /// For each feed, since each feed's payloads are fetched with its own tokens.
-    pub payloads: HashMap<FeedName, Arc<PayloadOpener>>,
+    pub openers: Openers,
     pub context: Context,
 }
 
 impl Tools {
     fn payloads_of(&self, notice: &Notice) -> Result<&PayloadOpener, Stopped> {
-        self.payloads.get(&notice.feed).map(AsRef::as_ref).ok_or_else(|| {
-            let said =
-                format!("the feed `{}` is not configured any more, so nothing may be fetched for it", notice.feed);
-            refusal(Class::Permanent, said)
-        })
+        if let Some(own) = self.openers.of_feeds.get(&notice.feed) {
+            return Ok(own);
+        }
+        if notice.body.is_some() {
+            return Ok(&self.openers.bodies);
+        }
+        let said = format!("the feed `{}` is not configured any more, so nothing may be fetched for it", notice.feed);
+        Err(refusal(Class::Permanent, said))
     }
 }
 
@@ -45,8 +48,8 @@ impl Tools {
 pub(super) struct Done {
     pub progress: Progress,
     pub location: String,
-    /// Set aside since the last progress was stored.
-    pub bad: Vec<BadRecord>,
+    /// What came up since the last progress was stored.
+    pub remarks: Remarks,
 }
 
 /// Why a delivery ended otherwise.
@@ -90,7 +93,7 @@ fn failure<E: Classify + std::error::Error + 'static>(side: Side, error: &E) -> 
     }
 }
 
-fn refusal(class: Class, error: String) -> Stopped {
+pub(super) fn refusal(class: Class, error: String) -> Stopped {
     Stopped::Failed(Failure { side: Side::Sink, class, error, retry_after: None::<Duration> })
 }
 
@@ -119,7 +122,7 @@ pub(super) async fn deliver(tools: &Tools, claim: &Claim) -> Result<Done, Stoppe
         // What an earlier attempt had confirmed stays in the account.
         Err(Stopped::Superseded(said)) => {
             let progress = Progress { confirmed: claim.progress.counts.read, ..claim.progress };
-            Ok(Done { progress, location: said, bad: Vec::new() })
+            Ok(Done { progress, location: said, remarks: Remarks::default() })
         }
         other => other,
     }
@@ -137,7 +140,7 @@ async fn whole(tools: &Tools, claim: &Claim, sink: &dyn Sink, delivery: Delivery
     let location = opened.transfer.finish().await?;
     progress.confirmed = 1;
     progress.counts = Counts { read: 1, delivered: 1, ..Counts::default() };
-    Ok(Done { progress, location, bad: Vec::new() })
+    Ok(Done { progress, location, remarks: Remarks::default() })
 }
 
 async fn records(
@@ -150,128 +153,91 @@ async fn records(
     let payloads = tools.payloads_of(&claim.notice)?;
     let mut stream = payloads.open_records(&claim.notice, &route.settings().format, sink.batch_limits())?;
     let opened = sink.open(delivery, claim.progress).await?;
+    if claim.has_leftovers {
+        // A sink that has lost what it had confirmed is given all of it again; any other one is given what it was.
+        let is_ahead = opened.resume_after >= claim.progress.confirmed;
+        let what = if is_ahead { Forget::Staged } else { Forget::All };
+        while tools.inbox.forget_attempts(claim.key, what.clone()).await? {}
+    }
+    let family = Family::of(tools, claim, route);
     let mut account = Account::resume(tools, claim, opened.resume_after, payloads.limits().bad_records_max);
+    let intake = Intake { claim, route, family: family.as_ref(), counted: account.counted() };
     let mut transfer = opened.transfer;
-    while let Some(batch) = stream.next().await? {
-        account.take(transfer.as_mut(), route, batch).await?;
+    let mut next = intake.next(&mut stream).await?;
+    while let Some(batch) = next {
+        let following = intake.next(&mut stream);
+        let take = account.take(transfer.as_mut(), family.as_ref(), batch);
+        next = if family.is_some() {
+            side_by_side(take, following).await?
+        } else {
+            take.await?;
+            following.await?
+        };
     }
     let location = transfer.finish().await?;
     Ok(account.close(location))
 }
 
-/// Keeps a delivery's account while its batches pass, and writes it down as the sink confirms.
-struct Account<'a> {
-    tools: &'a Tools,
-    key: ClaimKey,
-    progress: Progress,
-    /// Records up to this number are in the account already.
-    counted: u64,
-    /// Records up to this number were confirmed by an earlier attempt, whether or not the account has them.
-    resume_after: u64,
-    /// Whether the sink holds records that it will confirm at the end only.
-    is_held: bool,
-    bad: Vec<BadRecord>,
-    /// More records than this set aside, and the whole delivery is quarantined.
-    bad_records_max: u64,
-}
-
-impl<'a> Account<'a> {
-    fn resume(tools: &'a Tools, claim: &Claim, resume_after: u64, bad_records_max: u64) -> Self {
-        let stored = claim.progress;
-        // A sink that starts over, or lies behind, has its records counted anew; bad ones are written over themselves.
-        // Nothing is confirmed where a sink only held records: whatever was counted then is counted again.
-        let starts_over = resume_after < stored.confirmed || stored.confirmed == 0;
-        let progress = if starts_over { Progress::default() } else { stored };
-        Self {
-            tools,
-            key: claim.key,
-            progress,
-            counted: progress.confirmed,
-            resume_after,
-            is_held: false,
-            bad: Vec::new(),
-            bad_records_max,
+/// Looks for the parents of the following batch while this one is on its way. What goes wrong with this one is said at
+/// once; what goes wrong with the following one must not cut this one off.
+async fn side_by_side(
+    take: impl Future<Output = Result<(), Stopped>>,
+    following: impl Future<Output = Result<Option<Prepared>, Stopped>>,
+) -> Result<Option<Prepared>, Stopped> {
+    match select(pin!(take), pin!(following)).await {
+        Either::Left((taken, following)) => {
+            taken?;
+            following.await
+        }
+        Either::Right((following, take)) => {
+            take.await?;
+            following
         }
     }
+}
 
-    async fn take(
-        &mut self,
-        transfer: &mut dyn Transfer,
-        route: &Route,
-        mut batch: RecordBatch,
-    ) -> Result<(), Stopped> {
-        self.progress.bytes = batch.bytes_read;
+/// A batch that is ready for the sink, but for what is withheld from it.
+pub(super) struct Prepared {
+    pub batch: RecordBatch,
+    /// Records that the route's filter has left out.
+    pub filtered: u64,
+    /// Which parents are missing, as far as readers can say.
+    pub looked: Option<Looked>,
+    /// Whether all of it is in the account already.
+    pub is_counted: bool,
+}
+
+/// Makes batches ready.
+struct Intake<'a> {
+    claim: &'a Claim,
+    route: &'a Route,
+    family: Option<&'a Family<'a>>,
+    /// Records up to this number are in the account already.
+    counted: u64,
+}
+
+impl Intake<'_> {
+    async fn next(&self, stream: &mut RecordStream) -> Result<Option<Prepared>, Stopped> {
+        let Some(mut batch) = stream.next().await? else {
+            return Ok(None);
+        };
         if batch.last <= self.counted {
-            return Ok(());
+            return Ok(Some(Prepared { batch, filtered: 0, looked: None, is_counted: true }));
         }
         if batch.first <= self.counted {
             batch.skip_to(self.counted + 1);
         }
-        self.progress.counts.read += (batch.spans.len() + batch.bad.len()) as u64;
-        self.set_aside(std::mem::take(&mut batch.bad))?;
-        self.progress.counts.filtered += filter(route, &mut batch);
-        let mut is_confirmed = false;
-        self.count_confirmed(&mut batch);
-        if !batch.spans.is_empty() {
-            let delivered = transfer.deliver(&batch).await?;
-            self.progress.counts.delivered += (batch.spans.len() - delivered.refused.len()) as u64;
-            self.set_aside(delivered.refused)?;
-            is_confirmed = delivered.confirmed;
-            self.is_held |= !delivered.confirmed;
-        }
-        // A batch of which nothing was left to deliver is as good as confirmed, unless the sink still holds one before it.
-        if !self.is_held {
-            self.progress.confirmed = batch.last;
-        }
-        if is_confirmed {
-            reach(FailPoint::Confirmed);
-        }
-        if is_confirmed || self.bad.len() >= BAD_RECORDS_HELD_MAX {
-            self.store().await?;
-            reach(FailPoint::Progressed);
-        }
-        Ok(())
-    }
-
-    /// Counts as delivered what the sink confirmed before a crash kept the inbox from hearing of it. A sink goes ahead
-    /// only over records of which it refused none.
-    fn count_confirmed(&mut self, batch: &mut RecordBatch) {
-        if batch.first <= self.resume_after {
-            let before = batch.spans.len();
-            batch.skip_to(self.resume_after + 1);
-            self.progress.counts.delivered += (before - batch.spans.len()) as u64;
-        }
-    }
-
-    fn set_aside(&mut self, bad: Vec<BadRecord>) -> Result<(), Stopped> {
-        self.progress.counts.quarantined += bad.len() as u64;
-        self.bad.extend(bad);
-        let bad_records_max = self.bad_records_max;
-        if self.progress.counts.quarantined > bad_records_max {
-            let said = format!(
-                "more than {bad_records_max} records could not be read or were refused, the last one because {}; \
-                 it is of another type than its route expects (`bad_records_max` in [limits])",
-                self.bad.last().map_or("of an earlier reason", |bad| bad.reason.as_str())
-            );
-            return Err(refusal(Class::Poison, said));
-        }
-        Ok(())
-    }
-
-    async fn store(&mut self) -> Result<(), InboxError> {
-        let mut progress = self.progress;
-        if self.is_held {
-            // What the sink holds is in nobody's sight yet: should the delivery fail for good, its account must not
-            // claim it.
-            let set_aside = progress.counts.quarantined;
-            progress.counts = Counts { read: set_aside, quarantined: set_aside, ..Counts::default() };
-        }
-        self.tools.inbox.progress(self.key, progress, std::mem::take(&mut self.bad)).await
-    }
-
-    fn close(mut self, location: String) -> Done {
-        self.progress.confirmed = self.progress.counts.read;
-        Done { progress: self.progress, location, bad: self.bad }
+        let filtered = match self.claim.woken {
+            None => filter(self.route, &mut batch),
+            // What was woken has passed the filter. What was replaced meanwhile goes another way.
+            Some(Woken { is_replaced: true, .. }) => batch.retain(|_| false),
+            Some(_) => 0,
+        };
+        let looked = match self.family {
+            Some(family) => Some(family.look(&batch).await?),
+            None => None,
+        };
+        Ok(Some(Prepared { batch, filtered, looked, is_counted: false }))
     }
 }
 
@@ -281,15 +247,17 @@ fn filter(route: &Route, batch: &mut RecordBatch) -> u64 {
     if filter.is_empty() { 0 } else { batch.retain(|body| filter.keeps(body)) }
 }
 
-/// Counts a finished delivery's records.
-pub(super) fn count(context: &Context, route: &RouteName, counts: Counts) {
+/// Counts a finished delivery's records. Those of a woken notice were counted as read, and as parked, when they were.
+pub(super) fn count(context: &Context, route: &RouteName, counts: Counts, is_woken: bool) {
     let add = |outcome: &str, by: u64| {
         let labels = OutcomeLabels { route: route.to_string(), outcome: outcome.to_owned() };
         context.metrics.records.get_or_create(&labels).inc_by(by);
     };
-    add("read", counts.read);
+    if !is_woken {
+        add("read", counts.read);
+        add("parked", counts.parked);
+    }
     add("delivered", counts.delivered);
     add("filtered", counts.filtered);
-    add("parked", counts.parked);
     add("quarantined", counts.quarantined);
 }

@@ -130,6 +130,7 @@ async fn look(folder: &Path, settled: &BTreeSet<u32>, published: &[(String, Vec<
         retention_age: Duration::from_secs(3_600),
         retention_bytes: None,
         commit_notices_max: 1_000,
+        parking: longshore::inbox::ParkingBounds::default(),
     };
     let inbox =
         SqliteInbox::open(&settings, Arc::new(SystemClock)).map_err(|e| format!("the inbox does not open: {e}"))?;

@@ -13,13 +13,13 @@ use longshore::feed::Feed;
 use longshore::feed::filter::BlobTypeFilter;
 use longshore::feed::service_bus::{ServiceBusFeed, ServiceBusSettings, Transport};
 use longshore::inbox::{
-    ClaimKey, ClaimRequest, Claimed, Finish, Inbox, InboxError, InboxSettings, Plan, Progress, Receipt, SqliteInbox,
+    ClaimKey, ClaimRequest, Claimed, DeliveryId, Fate, Finish, Forget, Inbox, InboxError, InboxSettings, Lookup,
+    Orphan, ParkRules, Plan, Progress, Receipt, Remarks, SqliteInbox, Tended,
 };
-use longshore::notice::{FeedName, HeardNotice, Notice, NoticeId};
+use longshore::notice::{FeedName, HeardNotice, Notice, NoticeId, SinkName};
 use longshore::ops::metrics::FeedLabels;
 use longshore::ops::{Condition, Context};
 use longshore::probe::Step;
-use longshore::record::BadRecord;
 use longshore::sandbox::broker::{Broker, BrokerSettings, BrokerState, OutgoingMessage};
 use longshore::sandbox::sas::SasKey;
 use tokio::sync::watch;
@@ -314,6 +314,7 @@ impl WatchedInbox {
             retention_age: Duration::from_secs(3600),
             retention_bytes: None,
             commit_notices_max: 1024,
+            parking: longshore::inbox::ParkingBounds::default(),
         };
         Self {
             inner: SqliteInbox::open(&settings, Arc::new(SystemClock)).expect("the inbox opens"),
@@ -417,12 +418,32 @@ impl Inbox for WatchedInbox {
         self.inner.renew(key, until).await
     }
 
-    async fn progress(&self, key: ClaimKey, progress: Progress, bad: Vec<BadRecord>) -> Result<(), InboxError> {
-        self.inner.progress(key, progress, bad).await
+    async fn progress(&self, key: ClaimKey, progress: Progress, remarks: Remarks) -> Result<(), InboxError> {
+        self.inner.progress(key, progress, remarks).await
     }
 
-    async fn finish(&self, key: ClaimKey, finish: Finish, bad: Vec<BadRecord>) -> Result<(), InboxError> {
-        self.inner.finish(key, finish, bad).await
+    async fn finish(&self, key: ClaimKey, finish: Finish, remarks: Remarks) -> Result<(), InboxError> {
+        self.inner.finish(key, finish, remarks).await
+    }
+
+    async fn known(&self, sink: SinkName, lookups: Vec<Lookup>) -> Result<Vec<Vec<bool>>, InboxError> {
+        self.inner.known(sink, lookups).await
+    }
+
+    async fn decided(&self, delivery: DeliveryId, first: u64, last: u64) -> Result<Vec<(u64, Fate)>, InboxError> {
+        self.inner.decided(delivery, first, last).await
+    }
+
+    async fn park(&self, key: ClaimKey, rules: ParkRules, orphans: Vec<Orphan>) -> Result<Vec<Fate>, InboxError> {
+        self.inner.park(key, rules, orphans).await
+    }
+
+    async fn forget_attempts(&self, key: ClaimKey, what: Forget) -> Result<bool, InboxError> {
+        self.inner.forget_attempts(key, what).await
+    }
+
+    async fn tend(&self) -> Result<Tended, InboxError> {
+        self.inner.tend().await
     }
 
     async fn changed(&self) {

@@ -40,7 +40,7 @@ impl Decision {
     /// # Errors
     /// When the routes cannot be used.
     pub fn of(config: &Config, blob_type: &str) -> Result<Self, RouteError> {
-        let router = Router::new(config.routes.clone(), config.route_match)?;
+        let router = Router::new(config.routes.clone(), config.route_match, &config.entities)?;
         let feeds = config
             .feeds
             .iter()

@@ -13,7 +13,7 @@ use crate::config::problem::Problem;
 use crate::config::reader::Written;
 use crate::config::value::{Limit, Listen, OneOf, Size, SizeLimit, Time, Whole};
 use crate::config::{LogSettings, written};
-use crate::inbox::{InboxSettings, OnPoison, Ordering};
+use crate::inbox::{InboxSettings, OnPoison, Ordering, ParkingBounds};
 use crate::ops::OpsSettings;
 use crate::payload::{FetchSettings, PayloadLimits};
 use crate::worker::{Window, WorkSettings};
@@ -41,6 +41,7 @@ impl Rules<'_, '_> {
             commit_notices_max: usize_of(
                 self.or("inbox.commit_notices_max", &written.commit_notices_max, Whole(COMMIT_NOTICES_MAX)).0,
             ),
+            parking: ParkingBounds::default(),
         }
     }
 

@@ -104,6 +104,7 @@ impl World {
             retention_age: 30 * DAY,
             retention_bytes: None,
             commit_notices_max: 1_000,
+            parking: crate::inbox::ParkingBounds::default(),
         };
         let inbox = SqliteInbox::open(&settings_of_inbox, Arc::new(clock.clone())).expect("inbox");
         Self { bucket: MadeUp::default(), inbox: Arc::new(inbox), clock, settings: settings(), _folder: folder }

@@ -56,6 +56,7 @@ impl World {
             retention_age: Duration::ZERO,
             retention_bytes: None,
             commit_notices_max: 100,
+            parking: crate::inbox::ParkingBounds::default(),
         };
         let inbox = SqliteInbox::open(&inbox, Arc::new(clock.clone())).expect("an inbox");
         let settings = DropSettings {

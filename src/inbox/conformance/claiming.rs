@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{LEASE, Subject, account, done, heard, target};
 use crate::error::Class;
-use crate::inbox::{ClaimKey, Claimed, Finish, InboxError, Ordering};
+use crate::inbox::{ClaimKey, Claimed, Finish, InboxError, Ordering, Remarks};
 
 pub(crate) async fn a_delivery_is_claimed_once(subject: Subject) {
     let notice = subject.ready("k", "T", 0).await;
@@ -41,9 +41,9 @@ async fn assert_lost(subject: &Subject, key: ClaimKey) {
         assert!(matches!(result, Err(InboxError::LeaseLost(named)) if named == key), "{result:?}");
     };
     lost(subject.inbox.renew(key, until).await);
-    lost(subject.inbox.progress(key, account(3, 0), Vec::new()).await);
+    lost(subject.inbox.progress(key, account(3, 0), Remarks::default()).await);
     for finish in [done(account(5, 0)), subject.retry(LEASE), subject.quarantine(), Finish::Release] {
-        lost(subject.inbox.finish(key, finish, Vec::new()).await);
+        lost(subject.inbox.finish(key, finish, Remarks::default()).await);
     }
 }
 
@@ -117,7 +117,7 @@ pub(crate) async fn attempts_count_only_those_that_were_used_up(subject: Subject
 pub(crate) async fn a_released_delivery_is_ready_at_once(subject: Subject) {
     subject.ready("k", "T", 0).await;
     let claim = subject.must_claim().await;
-    subject.inbox.progress(claim.key, account(4, 0), Vec::new()).await.unwrap();
+    subject.inbox.progress(claim.key, account(4, 0), Remarks::default()).await.unwrap();
     subject.finish(&claim, Finish::Release).await;
     let again = subject.must_claim().await;
     assert_eq!((again.attempt, again.progress.confirmed), (1, 4));
@@ -127,8 +127,8 @@ pub(crate) async fn progress_is_there_for_the_next_attempt(subject: Subject) {
     subject.ready("k", "T", 0).await;
     let claim = subject.must_claim().await;
     assert_eq!(claim.progress, account(0, 0));
-    subject.inbox.progress(claim.key, account(10, 2), Vec::new()).await.unwrap();
-    subject.inbox.progress(claim.key, account(20, 3), Vec::new()).await.unwrap();
+    subject.inbox.progress(claim.key, account(10, 2), Remarks::default()).await.unwrap();
+    subject.inbox.progress(claim.key, account(20, 3), Remarks::default()).await.unwrap();
     subject.finish(&claim, subject.retry(Duration::ZERO)).await;
     assert_eq!(subject.must_claim().await.progress, account(20, 3));
 }

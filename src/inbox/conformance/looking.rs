@@ -7,7 +7,7 @@ use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::InboxError;
 use crate::inbox::ledger::{ALIVE_FOR, AttemptOutcome, DaemonReport, DeliveryState, HeardAs, NoticeState, Selector};
-use crate::inbox::{Finish, Progress};
+use crate::inbox::{Finish, Progress, Remarks};
 use crate::notice::{FeedName, HeardNotice, NoticeId, RouteName, Verdict};
 use crate::ops::health::{Condition, Part};
 use crate::record::Counts;
@@ -72,7 +72,7 @@ pub(crate) async fn a_blob_type_glob_that_cannot_be_understood_is_refused(subjec
 pub(crate) async fn a_story_tells_every_attempt(subject: Subject) {
     let notice = subject.ready("k", "T", 0).await;
     let lost = subject.must_claim().await;
-    subject.inbox.progress(lost.key, account(5, 0), Vec::new()).await.unwrap();
+    subject.inbox.progress(lost.key, account(5, 0), Remarks::default()).await.unwrap();
     let hold = subject.story(notice).await.deliveries.remove(0).held.unwrap();
     assert_eq!((hold.worker.as_str(), hold.since, hold.lease_until), ("w", START, START.plus(LEASE)));
     subject.clock.advance(LEASE);
@@ -115,8 +115,8 @@ pub(crate) async fn a_story_tells_where_records_went_and_which_were_set_aside(su
     let notice = subject.ready("k", "T", 0).await;
     let claim = subject.must_claim().await;
     let records: Vec<_> = (1..=25).map(bad).collect();
-    subject.inbox.progress(claim.key, account(0, 12), records[..12].to_vec()).await.unwrap();
-    subject.inbox.finish(claim.key, done(account(10, 25)), records[12..].to_vec()).await.unwrap();
+    subject.inbox.progress(claim.key, account(0, 12), records[..12].to_vec().into()).await.unwrap();
+    subject.inbox.finish(claim.key, done(account(10, 25)), records[12..].to_vec().into()).await.unwrap();
     let delivery = subject.story(notice).await.deliveries.remove(0);
     assert_eq!(delivery.location.as_deref(), Some("/out/file"));
     assert_eq!(delivery.progress, account(10, 25));

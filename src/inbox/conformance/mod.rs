@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use super::ledger::{Audit, Finding, Ledger, NoticeState, Quarantine, Selector, Story};
 use super::{
-    Claim, ClaimRequest, Claimed, Finish, Inbox, OnPoison, Ordering, Plan, Progress, RunId, SharedInbox, Target,
+    Claim, ClaimRequest, Claimed, Finish, Inbox, OnPoison, Ordering, Plan, Progress, Remarks, RunId, SharedInbox,
+    Target,
 };
 use crate::clock::{Clock, ManualClock, UnixMs};
 use crate::notice::{FeedName, HeardNotice, Metadata, NoticeId, RouteName, SinkName, Verdict};
@@ -22,10 +23,12 @@ pub(crate) mod claiming;
 pub(crate) mod looking;
 pub(crate) mod model;
 pub(crate) mod ordering;
+pub(crate) mod parking;
 pub(crate) mod pruning;
 pub(crate) mod quarantine;
 pub(crate) mod replaying;
 pub(crate) mod storing;
+pub(crate) mod unparking;
 
 /// Makes one test of each case of the suite.
 macro_rules! inbox_conformance {
@@ -116,6 +119,35 @@ macro_rules! inbox_conformance {
             a_finished_notice_with_withheld_records_is_kept_until_it_is_replayed
             the_oldest_go_first_when_the_inbox_is_too_large
             a_number_is_not_given_again_after_pruning
+        );
+        inbox_conformance!(@cases $fresh, parking,
+            a_parked_record_is_woken_by_its_parent_and_the_account_follows
+            a_parent_that_landed_meanwhile_makes_its_child_deliverable
+            a_parent_that_lands_between_the_decision_and_the_end_wakes_its_child
+            parent_and_child_at_the_same_moment_never_miss_each_other
+            children_are_woken_in_published_order_and_bounded_pieces
+            a_record_of_several_parents_waits_for_all_and_for_any_key_of_each
+            a_parent_counts_for_the_sink_that_confirmed_it_alone
+            a_deleted_entity_is_not_known_any_more
+            a_lost_lease_parks_and_registers_nothing
+            the_next_attempt_finds_what_was_decided_also_when_the_parent_has_landed
+            an_attempt_that_starts_over_forgets_what_was_decided
+            a_decision_about_a_record_that_is_not_there_any_more_is_forgotten
+            what_a_sink_only_holds_is_known_at_the_end_and_not_before
+            a_woken_record_whose_parent_is_missing_again_is_parked_with_the_time_it_had
+            a_woken_record_that_is_refused_is_set_aside_where_it_was_read
+        );
+        inbox_conformance!(@cases $fresh, unparking,
+            at_its_deadline_a_record_is_set_aside_whole
+            at_its_deadline_a_record_goes_without_its_parent_where_the_route_says_so
+            a_newer_record_takes_the_place_of_a_parked_one
+            a_replay_takes_the_place_of_what_was_parked
+            a_woken_notice_in_quarantine_can_be_replayed_to_where_it_goes
+            nothing_is_pruned_that_has_parked_records_or_is_being_woken
+            records_are_released_by_hand_once
+            imported_keys_are_known_and_wake
+            what_is_parked_is_told_by_record_and_by_parent
+            at_the_bound_the_oldest_go_as_at_their_deadline
         );
 
         proptest::proptest! {
@@ -265,7 +297,7 @@ impl Subject {
     }
 
     pub(crate) async fn finish(&self, claim: &Claim, finish: Finish) {
-        self.inbox.finish(claim.key, finish, Vec::new()).await.expect("finishes");
+        self.inbox.finish(claim.key, finish, Remarks::default()).await.expect("finishes");
     }
 
     /// Tries again after `wait`.

@@ -10,7 +10,7 @@ use super::{LEASE, START, Subject, account, bad, done, heard, target};
 use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::ledger::{DeliveryState, NoticeState, Retention, Selector};
-use crate::inbox::{ClaimKey, Claimed, Finish, InboxError, Ordering, RunId, Target};
+use crate::inbox::{ClaimKey, Claimed, Finish, InboxError, Ordering, Remarks, RunId, Target};
 use crate::notice::{NoticeId, Verdict};
 
 /// What may happen.
@@ -136,7 +136,7 @@ impl Run {
             }
             Step::Progress(which, confirmed) => {
                 if let Some((key, held)) = self.pick(which) {
-                    let result = self.subject.inbox.progress(key, account(confirmed, 0), Vec::new()).await;
+                    let result = self.subject.inbox.progress(key, account(confirmed, 0), Remarks::default()).await;
                     if let Some(delivery) = self.check(key, held, result) {
                         (delivery.confirmed, delivery.withheld) = (confirmed, 0);
                     }
@@ -189,11 +189,11 @@ impl Run {
 
     async fn finish(&mut self, which: usize, finish: Finish, state: DeliveryState) -> Option<&mut ModelDelivery> {
         let (key, held) = self.pick(which)?;
-        let bad = match &finish {
+        let bad: Vec<_> = match &finish {
             Finish::Done { progress, .. } => (1..=progress.counts.quarantined).map(bad).collect(),
             _ => Vec::new(),
         };
-        let result = self.subject.inbox.finish(key, finish, bad).await;
+        let result = self.subject.inbox.finish(key, finish, bad.into()).await;
         let delivery = self.check(key, held, result)?;
         delivery.state = state;
         delivery.due = UnixMs(0);

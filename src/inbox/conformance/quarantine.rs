@@ -44,8 +44,8 @@ fn only(notice: NoticeId) -> AsideSelector {
 async fn with_bad(subject: &Subject, key: &str, numbers: &[u64]) -> NoticeId {
     let notice = subject.ready(key, "T", 0).await;
     let claim = subject.must_claim().await;
-    let bad = numbers.iter().map(|number| bad(*number)).collect();
-    subject.inbox.finish(claim.key, done(account(5, numbers.len() as u64)), bad).await.unwrap();
+    let bad: Vec<_> = numbers.iter().map(|number| bad(*number)).collect();
+    subject.inbox.finish(claim.key, done(account(5, numbers.len() as u64)), bad.into()).await.unwrap();
     notice
 }
 
@@ -75,7 +75,7 @@ pub(crate) async fn a_choice_takes_what_meets_every_part(subject: Subject) {
     let claim = subject.must_claim().await;
     let refused =
         BadRecord { class: Class::Permanent, reason: "422: No Such Store".to_owned(), is_readable: true, ..bad(7) };
-    subject.inbox.finish(claim.key, done(account(5, 2)), vec![bad(2), refused]).await.unwrap();
+    subject.inbox.finish(claim.key, done(account(5, 2)), vec![bad(2), refused].into()).await.unwrap();
     let b = subject.ready("b", "Other", 0).await;
     subject.work_off(subject.quarantine()).await;
     let all = AsideSelector::default();
@@ -129,8 +129,8 @@ pub(crate) async fn a_release_sends_on_what_was_set_aside_and_nothing_that_is_do
 pub(crate) async fn a_released_delivery_goes_on_after_what_is_confirmed(subject: Subject) {
     let notice = subject.ready("k", "T", 0).await;
     let claim = subject.must_claim().await;
-    subject.inbox.progress(claim.key, account(4, 1), vec![bad(2)]).await.unwrap();
-    subject.inbox.finish(claim.key, subject.quarantine(), vec![bad(8)]).await.unwrap();
+    subject.inbox.progress(claim.key, account(4, 1), vec![bad(2)].into()).await.unwrap();
+    subject.inbox.finish(claim.key, subject.quarantine(), vec![bad(8)].into()).await.unwrap();
     subject.clock.advance(Duration::from_secs(60));
     let run = subject.quarantine.decide(RunKind::Release, only(notice)).await.unwrap();
     let these: Vec<_> = listed(&subject, only(notice)).await.iter().map(|aside| aside.id).collect();
@@ -221,8 +221,8 @@ pub(crate) async fn what_cannot_be_decided_is_left_alone_and_said(subject: Subje
     let under_way = subject.store(heard("k", "T", 0)).await;
     subject.plan(under_way, vec![target("r", "s"), target("r", "t")]).await;
     let (first, second) = (subject.must_claim().await, subject.must_claim().await);
-    subject.inbox.finish(first.key, done(account(5, 1)), vec![bad(2)]).await.unwrap();
-    subject.inbox.progress(second.key, account(5, 1), vec![bad(2)]).await.unwrap();
+    subject.inbox.finish(first.key, done(account(5, 1)), vec![bad(2)].into()).await.unwrap();
+    subject.inbox.progress(second.key, account(5, 1), vec![bad(2)].into()).await.unwrap();
     let (_, did) = decide(&subject, RunKind::Discard, only(under_way)).await;
     assert_eq!((did.records, did.unsettled), (1, 1), "a delivery under way may read its records again");
     let (_, did) = decide(&subject, RunKind::Release, only(unreadable)).await;
@@ -233,11 +233,11 @@ pub(crate) async fn what_cannot_be_decided_is_left_alone_and_said(subject: Subje
 pub(crate) async fn a_delivery_that_starts_over_forgets_what_it_set_aside_before(subject: Subject) {
     let notice = subject.ready("k", "T", 0).await;
     let claim = subject.must_claim().await;
-    subject.inbox.progress(claim.key, account(4, 2), vec![bad(2), bad(4)]).await.unwrap();
+    subject.inbox.progress(claim.key, account(4, 2), vec![bad(2), bad(4)].into()).await.unwrap();
     subject.finish(&claim, Finish::Release).await;
     let again = subject.must_claim().await;
-    subject.inbox.progress(again.key, account(3, 1), vec![bad(4)]).await.unwrap();
-    subject.inbox.finish(again.key, done(account(8, 2)), vec![bad(9)]).await.unwrap();
+    subject.inbox.progress(again.key, account(3, 1), vec![bad(4)].into()).await.unwrap();
+    subject.inbox.finish(again.key, done(account(8, 2)), vec![bad(9)].into()).await.unwrap();
     assert_eq!(names(&subject, AsideSelector::default()).await, [(notice, Some(4)), (notice, Some(9))]);
     assert_eq!(subject.findings().await, []);
 }

@@ -3,11 +3,12 @@
 
 use async_trait::async_trait;
 
-use super::{DeliveryId, InboxError};
-use crate::notice::{NoticeId, RouteName};
+use super::{DeliveryId, EntityKey, InboxError};
+use crate::notice::{EntityName, NoticeId, RouteName, SinkName};
 use crate::record::BadRecord;
 
 mod audit;
+mod parked;
 mod quarantine;
 mod replay;
 mod selector;
@@ -17,6 +18,7 @@ mod summary;
 mod words;
 
 pub use audit::{Audit, AuditStep, Audited, AuditedAccount, Finding};
+pub use parked::{EntityCount, ParkedGroup, ParkedLine, ParkedSelector, ParkedTotals, ReleaseStep};
 pub use quarantine::{Aside, AsideId, AsideKind, AsideSelector, Decided, Decision, Quarantine, StoppedLane};
 pub use replay::{Pruned, Replay, ReplayPlan, ReplayStep, Retention};
 pub use selector::Selector;
@@ -56,6 +58,33 @@ pub trait Ledger: Send + Sync {
     /// Removes finished and skipped notices that are older than the policy says, and then the oldest ones while the
     /// inbox is larger than it says; gives room back to the file system. In bounded steps, each a commit of its own.
     async fn prune(&self, policy: Retention) -> Result<Pruned, InboxError>;
+
+    /// The selected parked records, those that wait the longest first. Only what is in force: a record counts as parked
+    /// once the delivery that read it has ended.
+    async fn parked(&self, selector: ParkedSelector) -> Result<Vec<ParkedLine>, InboxError>;
+
+    /// The selected parked records by route, sink and missing parents, the largest group first.
+    /// [`ParkedSelector::limit`] bounds the groups.
+    async fn parked_groups(&self, selector: ParkedSelector) -> Result<Vec<ParkedGroup>, InboxError>;
+
+    /// Lets the selected parked records go without their parents, in one bounded step: those numbered above `after`,
+    /// which is 0 at first and then [`ReleaseStep::last`]. [`ParkedSelector::limit`] is not looked at.
+    async fn release(&self, selector: ParkedSelector, after: i64) -> Result<ReleaseStep, InboxError>;
+
+    /// The entities of each sink, and how many of their keys are known.
+    async fn entities(&self) -> Result<Vec<EntityCount>, InboxError>;
+
+    /// Whether a key is known to a sink.
+    async fn entity_known(&self, sink: SinkName, entity: EntityName, key: EntityKey) -> Result<bool, InboxError>;
+
+    /// Registers keys in one commit, as if the sink had confirmed records that carry them; returns how many are new. A
+    /// caller hands over a bounded number at a time: sorted ones, a hundred thousand, are quick.
+    async fn entities_import(
+        &self,
+        sink: SinkName,
+        entity: EntityName,
+        keys: Vec<EntityKey>,
+    ) -> Result<u64, InboxError>;
 
     /// Writes down that a daemon is alive, and how its parts are.
     async fn report(&self, report: DaemonReport) -> Result<(), InboxError>;

@@ -26,6 +26,9 @@ pub struct NoticeLine {
     /// The source's id for tracking it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
+    /// The notice that its records were parked by, where it was made of woken ones. Its account is in no total.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub woken_from: Option<NoticeId>,
     /// When the source published it.
     #[serde(serialize_with = "stamp::at")]
     pub published: UnixMs,
@@ -61,6 +64,9 @@ pub struct Story {
     pub metadata: Metadata,
     /// The size of the body, where the notice carries one.
     pub body_bytes: Option<u64>,
+    /// The notice that its records were parked by, where it was made of woken ones. Its account is in no total.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub woken_from: Option<NoticeId>,
     /// When the source published it.
     #[serde(serialize_with = "stamp::at")]
     pub published: UnixMs,

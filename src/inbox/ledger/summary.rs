@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Audited, stamp};
+use super::{Audited, ParkedTotals, stamp};
 use crate::clock::UnixMs;
 use crate::notice::{NoticeId, RouteName};
 use crate::ops::health::Part;
@@ -30,6 +30,8 @@ pub struct Summary {
     pub routes: Vec<RouteSummary>,
     /// Deliveries that ended as done in the last 24 hours (by whole hours), and their records.
     pub last_day: Done,
+    /// What is parked.
+    pub parked: ParkedTotals,
     /// Deliveries whose account does not add up; always 0 unless the file is damaged.
     pub unbalanced: u64,
     /// The latest audit, if there was one.

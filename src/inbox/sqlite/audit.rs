@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
+use super::parking;
 use super::rows::{self, PROGRESS_COLUMNS, count, int, word};
 use super::writer::Outcome;
 use crate::clock::UnixMs;
@@ -15,7 +16,7 @@ use crate::notice::{NoticeId, RouteName, SinkName};
 pub(super) fn step(connection: &Connection, after: Option<NoticeId>, notices_max: usize) -> Result<AuditStep, Fault> {
     let mut step = Step { connection, accounts: BTreeMap::new(), seen: AuditStep::default() };
     let mut select = connection
-        .prepare_cached("SELECT id, state, verdict, withheld, run FROM notices WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+        .prepare_cached("SELECT id, state, verdict, withheld, run, woken_from IS NOT NULL FROM notices WHERE id > ?1 ORDER BY id LIMIT ?2")?;
     let mut rows = select.query(params![after.map_or(i64::MIN, |after| after.0), int(notices_max as u64)])?;
     while let Some(row) = rows.next()? {
         step.look_at(&NoticeRow {
@@ -24,6 +25,7 @@ pub(super) fn step(connection: &Connection, after: Option<NoticeId>, notices_max
             heard_as: word(row, 2, HeardAs::parse)?,
             withheld: count(row.get(3)?),
             run: row.get(4)?,
+            is_woken: row.get(5)?,
         })?;
     }
     step.seen.accounts = step.accounts.into_values().collect();
@@ -60,6 +62,8 @@ struct NoticeRow {
     heard_as: HeardAs,
     withheld: u64,
     run: i64,
+    /// Made of parked records: what becomes of them stands with the notice that they were read from.
+    is_woken: bool,
 }
 
 struct DeliveryRow {
@@ -98,7 +102,9 @@ impl Step<'_> {
             self.seen.deliveries += 1;
             self.look_at_delivery(notice, &delivery)?;
             if delivery.replaced_by.is_none() {
-                self.add(&delivery);
+                if !notice.is_woken {
+                    self.add(&delivery);
+                }
                 let counts = delivery.progress.counts;
                 sum.all += 1;
                 sum.unfinished += u64::from(matches!(delivery.state, DeliveryState::Ready | DeliveryState::Claimed));
@@ -134,9 +140,16 @@ impl Step<'_> {
             DeliveryState::Quarantined => delivery.bad_records >= counts.quarantined,
             _ => delivery.bad_records == counts.quarantined,
         };
-        if !is_kept {
+        if !is_kept && !notice.is_woken {
             let what = format!("{} records are quarantined, and {} are kept", counts.quarantined, delivery.bad_records);
             self.find(notice.id, Some(delivery.id), what);
+        }
+        if delivery.state == DeliveryState::Done && delivery.replaced_by.is_none() && !notice.is_woken {
+            let parked = parking::parked_of(self.connection, delivery.id)?;
+            if parked != counts.parked {
+                let what = format!("{} records are parked, and {parked} wait or are on their way", counts.parked);
+                self.find(notice.id, Some(delivery.id), what);
+            }
         }
         if delivery.discarded != delivery.bad_discarded {
             let (counted, marked) = (delivery.discarded, delivery.bad_discarded);
@@ -167,10 +180,11 @@ impl Step<'_> {
             let what = format!("it is {}, and its deliveries make it {expected}", notice.state);
             self.find(notice.id, None, what);
         }
-        if notice.state != NoticeState::Open && notice.withheld != sum.withheld {
+        let withheld = if notice.is_woken { 0 } else { sum.withheld };
+        if notice.state != NoticeState::Open && notice.withheld != withheld {
             let what = format!(
                 "it withholds {} records, and its deliveries have {} that are parked or quarantined and not discarded",
-                notice.withheld, sum.withheld
+                notice.withheld, withheld
             );
             self.find(notice.id, None, what);
         }

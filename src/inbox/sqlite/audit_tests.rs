@@ -24,7 +24,7 @@ async fn with_two_notices() -> (Subject, Connection) {
     for key in ["a", "b"] {
         subject.ready(key, "T", 0).await;
         let claim = subject.must_claim().await;
-        subject.inbox.finish(claim.key, done(account(5, 2)), vec![bad(3), bad(4)]).await.unwrap();
+        subject.inbox.finish(claim.key, done(account(5, 2)), vec![bad(3), bad(4)].into()).await.unwrap();
     }
     let other = Connection::open(path).unwrap();
     other.execute_batch("PRAGMA ignore_check_constraints = ON; PRAGMA foreign_keys = OFF").unwrap();

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
 use super::finish::{Ended, end_attempt};
+use super::parking;
 use super::rows::{self, NOTICE_COLUMN_COUNT, NOTICE_COLUMNS, PROGRESS_COLUMNS};
 use super::writer::{Job, Outcome, unattended};
 use crate::clock::UnixMs;
@@ -44,7 +45,8 @@ pub(super) const NEXT_DUE: &str = "SELECT min(due) FROM deliveries WHERE due IS 
 
 /// Whether anything is left to do.
 pub(super) const UNFINISHED: &str = "SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 'ready' OR state = 'claimed') \
-     OR EXISTS (SELECT 1 FROM notices WHERE state = 'heard')";
+     OR EXISTS (SELECT 1 FROM notices WHERE state = 'heard') \
+     OR EXISTS (SELECT 1 FROM chores) OR EXISTS (SELECT 1 FROM wakes)";
 
 /// Whether a lane holds a quarantined delivery that nobody has decided about.
 pub(super) const STOPPED: &str = "SELECT EXISTS (SELECT 1 FROM deliveries \
@@ -115,7 +117,10 @@ fn left(connection: &Connection) -> Result<(bool, u64), Fault> {
         Ok(false)
     })?;
     let is_any_heard: bool = connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM notices WHERE state = 'heard')")?
+        .prepare_cached(&format!(
+            "SELECT EXISTS (SELECT 1 FROM notices WHERE state = 'heard') OR {}",
+            parking::HAS_WORK
+        ))?
         .query_row([], |row| row.get(0))?;
     Ok((is_any_open || is_any_heard, stopped))
 }
@@ -218,6 +223,8 @@ fn take(connection: &Connection, request: &ClaimRequest, delivery: i64) -> Resul
         lost: row.get(AT + 5)?,
         since: UnixMs(row.get(AT + 6)?),
         progress: rows::progress(row, AT + 8)?,
+        has_leftovers: parking::has_leftovers(connection, delivery)?,
+        woken: parking::claimed(connection, delivery)?,
     })
 }
 

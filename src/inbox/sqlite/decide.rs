@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
+use super::parking;
 use super::plan::{settle_planned, settle_state};
 use super::rows::int;
 use super::writer::Outcome;
@@ -59,7 +60,8 @@ impl Step<'_> {
                         continue;
                     };
                     self.did.deliveries += 1;
-                    if anew {
+                    // A woken notice goes to where its records were going, or nowhere.
+                    if anew && !parking::is_woken(self.connection, id.notice)? {
                         self.plan_anew(id.notice, delivery)?
                     } else {
                         self.go_on(id.notice, delivery, confirmed)?
@@ -72,6 +74,7 @@ impl Step<'_> {
 
     fn plan_anew(&self, notice: NoticeId, delivery: DeliveryId) -> Result<(), Fault> {
         self.replace(delivery)?;
+        parking::replaced(self.connection, notice)?;
         self.connection
             .prepare_cached("UPDATE notices SET state = 'heard', run = ?2, reason = NULL, ended = NULL WHERE id = ?1")?
             .execute(params![notice.0, self.run.0])?;
@@ -142,6 +145,8 @@ impl Step<'_> {
             )?
             .query_row([delivery.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
         self.replace(delivery)?;
+        parking::replaced(self.connection, notice)?;
+        parking::discarded(self.connection, notice, self.now)?;
         self.did.deliveries += 1;
         if is_planned {
             let reason = format!("discarded by hand: {}", reason.unwrap_or_default());

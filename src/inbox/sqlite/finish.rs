@@ -4,12 +4,13 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
+use super::parking;
 use super::plan::settle_state;
 use super::rows::{bounded, int};
 use super::writer::Outcome;
 use crate::clock::UnixMs;
 use crate::error::Class;
-use crate::inbox::{ClaimKey, Finish, InboxError, Progress};
+use crate::inbox::{ClaimKey, Finish, InboxError, Progress, Remarks};
 use crate::notice::NoticeId;
 use crate::record::BadRecord;
 
@@ -40,22 +41,24 @@ pub(super) fn progress(
     connection: &Connection,
     key: ClaimKey,
     progress: &Progress,
-    bad: &[BadRecord],
+    remarks: &Remarks,
 ) -> Result<Outcome<()>, Fault> {
-    store_account(connection, key, progress, bad)?;
-    Ok(Outcome::quiet(()))
+    store_account(connection, key, progress, &remarks.bad)?;
+    let woken = parking::note(connection, key, remarks)?;
+    Ok(Outcome { value: (), woken })
 }
 
 pub(super) fn finish(
     connection: &Connection,
     key: ClaimKey,
     finish: &Finish,
-    bad: &[BadRecord],
+    remarks: &Remarks,
     now: UnixMs,
 ) -> Result<Outcome<()>, Fault> {
     match finish {
         Finish::Done { progress, location } => {
-            store_account(connection, key, progress, bad)?;
+            store_account(connection, key, progress, &remarks.bad)?;
+            parking::note(connection, key, remarks)?;
             end_attempt(connection, key, now, Ended::Done)?;
             connection
                 .prepare_cached(
@@ -63,12 +66,16 @@ pub(super) fn finish(
                      worker = NULL, claimed = NULL, lease_until = NULL WHERE id = ?1",
                 )?
                 .execute(params![key.delivery.0, bounded(location), now.0])?;
-            tally(connection, key, now)?;
+            // Records of a woken notice are in the tally of the delivery that read them.
+            if !parking::finished(connection, key, progress)? {
+                tally(connection, key, now)?;
+            }
+            parking::ended(connection, key.delivery.0)?;
             settle_state(connection, notice_of(connection, key)?, now)?;
         }
         Finish::Quarantine { class, error } => {
             check_held(connection, key)?;
-            set_aside(connection, key, bad)?;
+            set_aside(connection, key, &remarks.bad)?;
             end_attempt(connection, key, now, Ended::Quarantined(*class, error))?;
             connection
                 .prepare_cached(
@@ -113,7 +120,7 @@ fn if_held(key: ClaimKey, written: usize) -> Result<(), Fault> {
     if written == 1 { Ok(()) } else { Err(Fault::Refused(InboxError::LeaseLost(key))) }
 }
 
-fn check_held(connection: &Connection, key: ClaimKey) -> Result<(), Fault> {
+pub(super) fn check_held(connection: &Connection, key: ClaimKey) -> Result<(), Fault> {
     let held: Option<i64> = connection
         .prepare_cached("SELECT 1 FROM deliveries WHERE id = ?1 AND claim = ?2 AND state = 'claimed'")?
         .query_row(params![key.delivery.0, key.claim], |row| row.get(0))

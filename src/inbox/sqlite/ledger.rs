@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 
 use super::writer::{DURABLE, Nature};
-use super::{SqliteInbox, audit, daemons, decide, prune, quarantine, replay, select, story, summary};
+use super::{SqliteInbox, audit, daemons, decide, parking, prune, quarantine, replay, select, story, summary};
 use crate::inbox::ledger::{
-    Aside, AsideId, AsideSelector, Audit, AuditStep, Audited, DaemonReport, Decided, Decision, Ledger, NoticeLine,
-    Pruned, Quarantine, Replay, ReplayPlan, ReplayStep, Retention, RunKind, Selector, StoppedLane, Story, Summary,
+    Aside, AsideId, AsideSelector, Audit, AuditStep, Audited, DaemonReport, Decided, Decision, EntityCount, Ledger,
+    NoticeLine, ParkedGroup, ParkedLine, ParkedSelector, Pruned, Quarantine, ReleaseStep, Replay, ReplayPlan,
+    ReplayStep, Retention, RunKind, Selector, StoppedLane, Story, Summary,
 };
-use crate::inbox::{DeliveryId, InboxError, RunId};
-use crate::notice::{NoticeId, RouteName};
+use crate::inbox::{DeliveryId, EntityKey, InboxError, RunId};
+use crate::notice::{EntityName, NoticeId, RouteName, SinkName};
 use crate::record::BadRecord;
 
 /// What is written often and lost without harm.
@@ -49,8 +50,8 @@ impl Ledger for SqliteInbox {
         let Some(last) = notices.last().copied() else {
             return Ok(ReplayStep { sent: 0, finished: true });
         };
-        let run = replay.run;
-        let sent = self.writer.run(DURABLE, move |connection| replay::send(connection, run, &notices)).await?;
+        let (run, now) = (replay.run, self.clock.now());
+        let sent = self.writer.run(DURABLE, move |connection| replay::send(connection, run, &notices, now)).await?;
         replay.after = last;
         replay.sent += sent;
         Ok(ReplayStep { sent: sent as u64, finished: false })
@@ -74,6 +75,36 @@ impl Ledger for SqliteInbox {
                 return Ok(pruned);
             }
         }
+    }
+
+    async fn parked(&self, selector: ParkedSelector) -> Result<Vec<ParkedLine>, InboxError> {
+        self.readers.run(move |connection| parking::lines(connection, &selector)).await
+    }
+
+    async fn parked_groups(&self, selector: ParkedSelector) -> Result<Vec<ParkedGroup>, InboxError> {
+        self.readers.run(move |connection| parking::groups(connection, &selector)).await
+    }
+
+    async fn release(&self, selector: ParkedSelector, after: i64) -> Result<ReleaseStep, InboxError> {
+        let now = self.clock.now();
+        self.writer.run(DURABLE, move |connection| parking::release(connection, &selector, after, now)).await
+    }
+
+    async fn entities(&self) -> Result<Vec<EntityCount>, InboxError> {
+        self.readers.run(parking::counts).await
+    }
+
+    async fn entity_known(&self, sink: SinkName, entity: EntityName, key: EntityKey) -> Result<bool, InboxError> {
+        self.readers.run(move |connection| parking::entity_known(connection, &sink, &entity, key)).await
+    }
+
+    async fn entities_import(
+        &self,
+        sink: SinkName,
+        entity: EntityName,
+        keys: Vec<EntityKey>,
+    ) -> Result<u64, InboxError> {
+        self.writer.run(DURABLE, move |connection| parking::import(connection, &sink, &entity, &keys)).await
     }
 
     async fn report(&self, report: DaemonReport) -> Result<(), InboxError> {

@@ -28,10 +28,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{ClaimKey, ClaimRequest, Claimed, Finish, Inbox, InboxError, InboxSettings, Plan, Progress, Receipt};
+use super::{
+    ClaimKey, ClaimRequest, Claimed, DeliveryId, Fate, Finish, Forget, Inbox, InboxError, InboxSettings, Lookup,
+    Orphan, ParkRules, ParkingBounds, Plan, Progress, Receipt, Remarks, Tended,
+};
 use crate::clock::{Clock, UnixMs};
-use crate::notice::{FeedName, HeardNotice, Notice, NoticeId};
-use crate::record::BadRecord;
+use crate::notice::{FeedName, HeardNotice, Notice, NoticeId, SinkName};
 
 mod audit;
 mod checkpoint;
@@ -42,6 +44,7 @@ mod fault;
 mod finish;
 mod ledger;
 mod marks;
+mod parking;
 mod plan;
 mod prune;
 mod quarantine;
@@ -79,6 +82,9 @@ pub struct SqliteInbox {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     notices_max: usize,
+    parking: ParkingBounds,
+    /// Readers of keys alone: what people ask never keeps a delivery waiting.
+    lookers: Readers,
     /// The last change that [`Inbox::changed`] has told of.
     told: AtomicU64,
 }
@@ -98,6 +104,8 @@ impl SqliteInbox {
             path: settings.path.clone(),
             clock,
             notices_max: settings.commit_notices_max.max(1),
+            parking: settings.parking,
+            lookers: Readers::new(settings.path.clone()),
             told: AtomicU64::new(0),
         })
     }
@@ -158,13 +166,40 @@ impl Inbox for SqliteInbox {
         self.writer.run(DURABLE, move |connection| finish::renew(connection, key, until)).await
     }
 
-    async fn progress(&self, key: ClaimKey, progress: Progress, bad: Vec<BadRecord>) -> Result<(), InboxError> {
-        self.writer.run(DURABLE, move |connection| finish::progress(connection, key, &progress, &bad)).await
+    async fn progress(&self, key: ClaimKey, progress: Progress, remarks: Remarks) -> Result<(), InboxError> {
+        self.writer.run(DURABLE, move |connection| finish::progress(connection, key, &progress, &remarks)).await
     }
 
-    async fn finish(&self, key: ClaimKey, finish: Finish, bad: Vec<BadRecord>) -> Result<(), InboxError> {
+    async fn finish(&self, key: ClaimKey, finish: Finish, remarks: Remarks) -> Result<(), InboxError> {
         let now = self.clock.now();
-        self.writer.run(DURABLE, move |connection| finish::finish(connection, key, &finish, &bad, now)).await
+        self.writer.run(DURABLE, move |connection| finish::finish(connection, key, &finish, &remarks, now)).await
+    }
+
+    async fn known(&self, sink: SinkName, lookups: Vec<Lookup>) -> Result<Vec<Vec<bool>>, InboxError> {
+        self.lookers.run(move |connection| parking::known(connection, &sink, &lookups)).await
+    }
+
+    async fn decided(&self, delivery: DeliveryId, first: u64, last: u64) -> Result<Vec<(u64, Fate)>, InboxError> {
+        self.lookers.run(move |connection| parking::decided(connection, delivery, first, last)).await
+    }
+
+    async fn park(&self, key: ClaimKey, rules: ParkRules, orphans: Vec<Orphan>) -> Result<Vec<Fate>, InboxError> {
+        let (bounds, now) = (self.parking, self.clock.now());
+        self.writer.run(DURABLE, move |connection| parking::park(connection, key, &rules, &orphans, bounds, now)).await
+    }
+
+    async fn forget_attempts(&self, key: ClaimKey, what: Forget) -> Result<bool, InboxError> {
+        self.writer.run(DURABLE, move |connection| parking::forget_attempts(connection, key, &what)).await
+    }
+
+    async fn tend(&self) -> Result<Tended, InboxError> {
+        let (bounds, now) = (self.parking, self.clock.now());
+        let look = move |connection: &_| parking::look_for_work(connection, bounds, now);
+        let (has_work, next_deadline) = self.lookers.run(look).await?;
+        if !has_work {
+            return Ok(Tended { next_deadline, ..Tended::default() });
+        }
+        self.writer.run(DURABLE, move |connection| parking::tend(connection, bounds, now)).await
     }
 
     async fn changed(&self) {

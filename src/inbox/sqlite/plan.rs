@@ -103,6 +103,7 @@ pub(super) fn settle_state(connection: &Connection, notice: NoticeId, now: UnixM
 
 /// Gives a notice the state that its deliveries make: open while one is unfinished, quarantined if one is, finished
 /// if all are done, and skipped for `reason_without` if it has none. Deliveries that a replay has replaced do not count.
+/// What a woken notice withholds is in the account of the notice that its records came from.
 pub(super) fn settle_planned(
     connection: &Connection,
     notice: NoticeId,
@@ -126,7 +127,10 @@ pub(super) fn settle_planned(
         (..) => ("finished", None, Some(now.0)),
     };
     connection
-        .prepare_cached("UPDATE notices SET state = ?2, reason = ?3, ended = ?4, withheld = ?5 WHERE id = ?1")?
+        .prepare_cached(
+            "UPDATE notices SET state = ?2, reason = ?3, ended = ?4, \
+             withheld = CASE WHEN woken_from IS NULL THEN ?5 ELSE 0 END WHERE id = ?1",
+        )?
         .execute(params![notice.0, state, reason, ended, withheld])?;
     Ok(())
 }

@@ -4,6 +4,8 @@
 use rusqlite::{Connection, params};
 
 use super::fault::Fault;
+use super::parking::{self, Replayed};
+use super::plan::settle_planned;
 use super::rows::count;
 use super::select::{Chosen, json};
 use super::writer::Outcome;
@@ -13,7 +15,10 @@ use crate::inbox::ledger::{NoticeState, Replay, ReplayPlan, Selector};
 use crate::notice::{NoticeId, RouteName};
 
 /// Whether a notice can be replayed: not while it is under way anyhow, and not when nothing could be read of it.
-const IS_REPLAYABLE: &str = "n.state NOT IN ('heard', 'open') AND n.verdict != 'unreadable'";
+const IS_REPLAYABLE: &str = "n.state NOT IN ('heard', 'open') AND n.verdict != 'unreadable' AND (n.woken_from IS NULL OR n.state = 'quarantined')";
+
+/// A woken notice that is done is not done again: its records are those of the notice that they came from.
+const IS_OWN: &str = "(n.woken_from IS NULL OR n.state != 'finished')";
 
 pub(super) fn plan(connection: &Connection, selector: &Selector) -> Result<ReplayPlan, Fault> {
     let mut plan = ReplayPlan::default();
@@ -24,7 +29,9 @@ pub(super) fn plan(connection: &Connection, selector: &Selector) -> Result<Repla
     // The largest of its deliveries, since each of them read the same payload.
     let mut known = connection.prepare_cached("SELECT max(bytes), max(read) FROM deliveries WHERE notice = ?1")?;
     let columns = "n.state, n.verdict = 'unreadable', coalesce(length(n.body), 0)";
-    Chosen::new(selector)?.each(connection, columns, "n.id", |row| {
+    let mut chosen = Chosen::new(selector)?;
+    chosen.and(IS_OWN);
+    chosen.each(connection, columns, "n.id", |row| {
         let state = super::rows::word(row, 2, NoticeState::parse)?;
         if matches!(state, NoticeState::Heard | NoticeState::Open) {
             plan.under_way += 1;
@@ -85,7 +92,12 @@ pub(super) fn next(connection: &Connection, replay: &Replay, notices_max: usize)
 }
 
 /// Sends notices back to `heard`; returns how many there were. One that is under way by now is left alone.
-pub(super) fn send(connection: &Connection, run: RunId, notices: &[NoticeId]) -> Result<Outcome<usize>, Fault> {
+pub(super) fn send(
+    connection: &Connection,
+    run: RunId,
+    notices: &[NoticeId],
+    now: UnixMs,
+) -> Result<Outcome<usize>, Fault> {
     let mut reset = connection.prepare_cached(&format!(
         "UPDATE notices AS n SET state = 'heard', run = ?2, reason = NULL, ended = NULL WHERE n.id = ?1 AND {IS_REPLAYABLE}"
     ))?;
@@ -99,7 +111,10 @@ pub(super) fn send(connection: &Connection, run: RunId, notices: &[NoticeId]) ->
     for notice in notices {
         if reset.execute(params![notice.0, run.0])? == 1 {
             replace.execute(params![notice.0, run.0])?;
-            sent += 1;
+            match parking::replayed(connection, *notice, run)? {
+                Replayed::Ordinary | Replayed::Woken => sent += 1,
+                Replayed::Elsewhere => settle_planned(connection, *notice, now, "")?,
+            }
         }
     }
     Ok(Outcome { value: sent, woken: sent > 0 })

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_quarantine.sql"),
     include_str!("migrations/0003_audit.sql"),
     include_str!("migrations/0004_marks.sql"),
+    include_str!("migrations/0005_parking.sql"),
 ];
 
 /// `auto_vacuum` as SQLite numbers it.

@@ -26,7 +26,7 @@ async fn what_runs_all_day_touches_unfinished_rows_only() {
         (claim::PROMOTE, &["deliveries_due"]),
         (claim::NEXT_DUE, &["deliveries_due"]),
         (claim::STOPPED, &["deliveries_quarantined"]),
-        (claim::UNFINISHED, &["deliveries_lane", "notices_unfinished"]),
+        (claim::UNFINISHED, &["deliveries_lane", "notices_unfinished", "chores", "wakes"]),
         (marks::OLDEST_UNFINISHED, &["notices_unfinished"]),
         (prune::OLDEST_ENDED, &["notices_ended"]),
         (unplanned, &["notices_unfinished"]),

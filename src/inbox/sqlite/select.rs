@@ -113,7 +113,7 @@ pub(super) fn notices(connection: &Connection, selector: &Selector) -> Result<Ve
          coalesce(sum(filtered), 0), coalesce(sum(parked), 0), coalesce(sum(quarantined), 0) \
          FROM deliveries WHERE notice = ?1 AND replaced_by IS NULL",
     )?;
-    let columns = "n.state, n.reason, n.feed, n.correlation_id, n.published, n.stored, n.seen_count";
+    let columns = "n.state, n.reason, n.feed, n.correlation_id, n.published, n.stored, n.seen_count, n.woken_from";
     chosen.each(connection, columns, "n.id DESC", |row| {
         let id: i64 = row.get(0)?;
         let (deliveries, attempts, counts) = sums.query_row([id], |row| {
@@ -134,6 +134,7 @@ pub(super) fn notices(connection: &Connection, selector: &Selector) -> Result<Ve
             reason: row.get(3)?,
             feed: FeedName::new(row.get::<_, String>(4)?),
             correlation_id: row.get(5)?,
+            woken_from: row.get::<_, Option<i64>>(9)?.map(NoticeId),
             published: UnixMs(row.get(6)?),
             stored: UnixMs(row.get(7)?),
             seen_count: count(row.get(8)?),

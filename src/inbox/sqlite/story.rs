@@ -23,7 +23,7 @@ pub(super) fn story(connection: &Connection, id: NoticeId) -> Result<Option<Stor
     const AT: usize = NOTICE_COLUMN_COUNT;
     let mut select = connection.prepare_cached(&format!(
         "SELECT {NOTICE_COLUMNS}, n.state, n.reason, n.verdict, length(n.body), n.settled, n.ended, n.seen_count, \
-         n.last_seen, n.delivery_count, n.run FROM notices n WHERE n.id = ?1"
+         n.last_seen, n.delivery_count, n.run, n.woken_from FROM notices n WHERE n.id = ?1"
     ))?;
     let mut rows = select.query([id.0])?;
     let Some(row) = rows.next()? else {
@@ -39,6 +39,7 @@ pub(super) fn story(connection: &Connection, id: NoticeId) -> Result<Option<Stor
         heard_as: word(row, AT + 2, HeardAs::parse)?,
         metadata: notice.metadata,
         body_bytes: row.get::<_, Option<i64>>(AT + 3)?.map(count),
+        woken_from: row.get::<_, Option<i64>>(AT + 10)?.map(NoticeId),
         published: notice.published,
         sequence: notice.sequence,
         stored: notice.stored,

@@ -34,6 +34,7 @@ pub(super) fn summary(connection: &Connection, path: &Path, now: UnixMs) -> Resu
         oldest_waiting: oldest_waiting(connection)?,
         routes,
         last_day,
+        parked: super::parking::totals(connection)?,
         unbalanced: count(unbalanced),
         audit: audit::latest(connection)?,
         database_bytes: pragma("page_count")? * page,

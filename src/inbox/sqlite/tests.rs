@@ -13,6 +13,7 @@ pub(super) fn settings(folder: &Path) -> InboxSettings {
         retention_age: Duration::from_secs(3600),
         retention_bytes: None,
         commit_notices_max: 1000,
+        parking: crate::inbox::ParkingBounds { rows_max: 3_200, bytes_max: 1 << 30 },
     }
 }
 
@@ -71,7 +72,7 @@ async fn a_newer_schema_is_refused() {
     let connection = rusqlite::Connection::open(folder.path().join("inbox.db")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     let error = open(folder.path()).unwrap_err();
-    assert!(matches!(error, InboxError::NewerSchema { found: 99, known: 4, .. }), "{error}");
+    assert!(matches!(error, InboxError::NewerSchema { found: 99, known: 5, .. }), "{error}");
 }
 
 #[tokio::test]

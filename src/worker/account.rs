@@ -1,0 +1,176 @@
+//! The account of one delivery while it runs.
+
+use std::collections::HashSet;
+
+use crate::error::Class;
+use crate::fail_point::{FailPoint, reach};
+use crate::inbox::{Claim, ClaimKey, InboxError, Progress, Remarks};
+use crate::record::{BadRecord, Counts, RecordBatch};
+use crate::sink::Transfer;
+
+use super::parents::{Changes, Family, Withheld};
+use super::run::{Done, Prepared, Stopped, Tools, refusal};
+
+/// Set-aside records are written down in pieces of this many, so that a file of nothing but bad records needs no
+/// more memory than another.
+const BAD_RECORDS_HELD_MAX: usize = 256;
+
+/// As with set-aside records: what a held file says of entities is staged in pieces of this many keys.
+const CHANGES_HELD_MAX: usize = 8_192;
+
+/// Keeps a delivery's account while its batches pass, and writes it down as the sink confirms.
+pub(super) struct Account<'a> {
+    tools: &'a Tools,
+    key: ClaimKey,
+    progress: Progress,
+    /// Records up to this number are in the account already.
+    counted: u64,
+    /// Records up to this number were confirmed by an earlier attempt, whether or not the account has them.
+    resume_after: u64,
+    /// Whether the sink holds records that it will confirm at the end only.
+    is_held: bool,
+    bad: Vec<BadRecord>,
+    /// Records set aside for a missing parent: they say nothing about the file.
+    orphaned: u64,
+    changes: Changes,
+    /// More records than this set aside, and the whole delivery is quarantined.
+    bad_records_max: u64,
+}
+
+impl<'a> Account<'a> {
+    pub(super) fn resume(tools: &'a Tools, claim: &Claim, resume_after: u64, bad_records_max: u64) -> Self {
+        let stored = claim.progress;
+        // A sink that starts over, or lies behind, has its records counted anew; bad ones are written over themselves.
+        // Nothing is confirmed where a sink only held records: whatever was counted then is counted again.
+        let starts_over = resume_after < stored.confirmed || stored.confirmed == 0;
+        let progress = if starts_over { Progress::default() } else { stored };
+        Self {
+            tools,
+            key: claim.key,
+            progress,
+            counted: progress.confirmed,
+            resume_after,
+            is_held: false,
+            bad: Vec::new(),
+            orphaned: 0,
+            changes: Changes::default(),
+            bad_records_max,
+        }
+    }
+
+    /// Records up to this number are in the account already.
+    pub(super) fn counted(&self) -> u64 {
+        self.counted
+    }
+
+    pub(super) async fn take(
+        &mut self,
+        transfer: &mut dyn Transfer,
+        family: Option<&Family<'_>>,
+        prepared: Prepared,
+    ) -> Result<(), Stopped> {
+        let Prepared { mut batch, filtered, looked, is_counted } = prepared;
+        self.progress.bytes = batch.bytes_read;
+        if is_counted {
+            return Ok(());
+        }
+        self.progress.counts.read += filtered + (batch.spans.len() + batch.bad.len()) as u64;
+        self.progress.counts.filtered += filtered;
+        self.set_aside(std::mem::take(&mut batch.bad))?;
+        let mut noted = Vec::new();
+        if let (Some(family), Some(looked)) = (family, looked) {
+            let withheld = family.withhold(&mut batch, looked, self.resume_after).await?;
+            self.withhold(withheld);
+            noted = family.note(&batch);
+        }
+        let mut is_confirmed = false;
+        self.count_confirmed(&mut batch);
+        if !batch.spans.is_empty() {
+            let delivered = transfer.deliver(&batch).await?;
+            self.progress.counts.delivered += (batch.spans.len() - delivered.refused.len()) as u64;
+            if !delivered.refused.is_empty() {
+                let refused: HashSet<u64> = delivered.refused.iter().map(|bad| bad.number).collect();
+                noted.retain(|noted| !refused.contains(&noted.number));
+            }
+            self.set_aside(delivered.refused)?;
+            is_confirmed = delivered.confirmed;
+            self.is_held |= !delivered.confirmed;
+        }
+        self.changes.add(family, noted);
+        // A batch of which nothing was left to deliver is as good as confirmed, unless the sink still holds one before it.
+        if !self.is_held {
+            self.progress.confirmed = batch.last;
+        }
+        if is_confirmed {
+            reach(FailPoint::Confirmed);
+        }
+        if is_confirmed || self.bad.len() >= BAD_RECORDS_HELD_MAX || self.changes.len() >= CHANGES_HELD_MAX {
+            self.store().await?;
+            reach(FailPoint::Progressed);
+        }
+        Ok(())
+    }
+
+    fn withhold(&mut self, withheld: Withheld) {
+        let refused = withheld.refused.len() as u64;
+        self.progress.counts.parked += withheld.parked;
+        self.progress.counts.quarantined += refused;
+        self.orphaned += refused;
+        self.bad.extend(withheld.refused);
+    }
+
+    /// Counts as delivered what the sink confirmed before a crash kept the inbox from hearing of it. A sink goes ahead
+    /// only over records of which it refused none.
+    fn count_confirmed(&mut self, batch: &mut RecordBatch) {
+        if batch.first <= self.resume_after {
+            let before = batch.spans.len();
+            batch.skip_to(self.resume_after + 1);
+            self.progress.counts.delivered += (before - batch.spans.len()) as u64;
+        }
+    }
+
+    fn set_aside(&mut self, bad: Vec<BadRecord>) -> Result<(), Stopped> {
+        self.progress.counts.quarantined += bad.len() as u64;
+        self.bad.extend(bad);
+        let bad_records_max = self.bad_records_max;
+        if self.progress.counts.quarantined - self.orphaned > bad_records_max {
+            let said = format!(
+                "more than {bad_records_max} records could not be read or were refused, the last one because {}; \
+                 it is of another type than its route expects (`bad_records_max` in [limits])",
+                self.bad.last().map_or("of an earlier reason", |bad| bad.reason.as_str())
+            );
+            return Err(refusal(Class::Poison, said));
+        }
+        Ok(())
+    }
+
+    async fn store(&mut self) -> Result<(), InboxError> {
+        let mut progress = self.progress;
+        if self.is_held {
+            // What the sink holds is in nobody's sight yet: should the delivery fail for good, its account must not
+            // claim it.
+            let set_aside = progress.counts.quarantined;
+            progress.counts = Counts { read: set_aside, quarantined: set_aside, ..Counts::default() };
+        }
+        loop {
+            // What is held is only staged, so that it may be written down in pieces. What is confirmed goes with the
+            // progress in one commit, or a crash between two would leave a parent unknown for good.
+            let piece = if self.is_held { CHANGES_HELD_MAX } else { usize::MAX };
+            let remarks = Remarks {
+                bad: std::mem::take(&mut self.bad),
+                entities: self.changes.take(piece),
+                is_held: self.is_held,
+            };
+            self.tools.inbox.progress(self.key, progress, remarks).await?;
+            if self.changes.len() == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn close(mut self, location: String) -> Done {
+        self.progress.confirmed = self.progress.counts.read;
+        let entities = self.changes.take(usize::MAX);
+        Done { progress: self.progress, location, remarks: Remarks { bad: self.bad, entities, is_held: self.is_held } }
+    }
+}
