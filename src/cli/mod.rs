@@ -20,11 +20,13 @@ pub mod audit;
 pub mod check;
 #[cfg(feature = "sandbox")]
 pub mod demo;
+pub mod entities;
 pub mod exit;
 #[cfg(test)]
 mod fixture;
 pub mod log;
 pub mod notices;
+pub mod parked;
 pub mod quarantine;
 pub mod replay;
 pub mod run;
@@ -137,6 +139,10 @@ enum Command {
     Audit(audit::Args),
     /// Look at what was set aside, and decide about it
     Quarantine(Box<quarantine::Args>),
+    /// See which records wait for their parents, and let them go
+    Parked(parked::Args),
+    /// See what the sinks are known to hold, or say what they hold already
+    Entities(entities::Args),
 }
 
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
@@ -155,6 +161,8 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay::run(args, global),
         Command::Audit(args) => audit::run(&args, global),
         Command::Quarantine(args) => quarantine::run(*args, global),
+        Command::Parked(args) => parked::run(args, global),
+        Command::Entities(args) => entities::run(args, global),
     }
 }
 

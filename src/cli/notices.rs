@@ -64,7 +64,7 @@ fn screen(lines: &[NoticeLine], limit: usize, now: UnixMs) -> String {
             second(line.published),
             ago(line.published, now),
             clean(&line.blob_type),
-            line.feed.to_string(),
+            line.woken_from.map_or_else(|| line.feed.to_string(), |origin| format!("woken from {origin}")),
             records(line.counts.read),
             records(line.counts.delivered),
         ]);

@@ -67,6 +67,9 @@ fn screen(story: &Story, now: UnixMs) -> String {
     if let Some(bytes) = story.body_bytes {
         fact(&mut out, "body", &size(bytes));
     }
+    if let Some(origin) = story.woken_from {
+        fact(&mut out, "woken from", &format!("notice {origin}, whose account has these records"));
+    }
     fact(&mut out, "feed", story.feed.as_str());
     fact(&mut out, "message", &clean(&story.dedupe_key));
     fact(&mut out, "published", &moment(story.published, now));
@@ -82,12 +85,12 @@ fn screen(story: &Story, now: UnixMs) -> String {
     }
     for delivery in &story.deliveries {
         out.push('\n');
-        tell(&mut out, delivery, now);
+        tell(&mut out, story.id, delivery, now);
     }
     out
 }
 
-fn tell(out: &mut String, delivery: &DeliveryStory, now: UnixMs) {
+fn tell(out: &mut String, notice: NoticeId, delivery: &DeliveryStory, now: UnixMs) {
     let run = if delivery.run.0 == 0 { String::new() } else { format!(", run {}", delivery.run.0) };
     let replaced = match (delivery.replaced_by, delivery.replaced_as) {
         (None, _) => String::new(),
@@ -125,6 +128,9 @@ fn tell(out: &mut String, delivery: &DeliveryStory, now: UnixMs) {
         );
         fact(out, "records", &text);
         fact(out, "payload", &size(delivery.progress.bytes));
+        if counts.parked > 0 && delivery.replaced_by.is_none() {
+            fact(out, "parked", &format!("{}; see `longshore parked list {notice}`", plural(counts.parked, "record")));
+        }
     }
     if let Some(location) = &delivery.location {
         fact(out, "went to", &clean(location));

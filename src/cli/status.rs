@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::screen::{Align, Table, ago, clean, cut, length, moment, number, plural, size, wrapped};
 use super::select;
 use crate::clock::UnixMs;
-use crate::inbox::ledger::{Audited, DaemonSummary, Done, Ledger, REPORT_EVERY, Summary};
+use crate::inbox::ledger::{Audited, DaemonSummary, Done, Ledger, ParkedTotals, REPORT_EVERY, Summary};
 use crate::ops::ask::{self, Told};
 use crate::ops::health::{Condition, Part};
 
@@ -95,6 +95,9 @@ fn screen(summary: &Summary) -> String {
     if let Some(oldest) = summary.oldest_waiting {
         fact(&mut out, "oldest waiting", &format!("notice {}, since {}", oldest.notice, moment(oldest.stored, now)));
     }
+    if summary.parked.records > 0 {
+        fact(&mut out, "parked", &parked(&summary.parked, now));
+    }
     if notices.with_withheld_records > 0 {
         let finished = plural(notices.with_withheld_records, "finished notice");
         fact(&mut out, "withheld", &format!("{finished} with parked or quarantined records"));
@@ -131,6 +134,17 @@ fn screen(summary: &Summary) -> String {
         out.push_str(&done(summary));
     }
     out
+}
+
+fn parked(parked: &ParkedTotals, now: UnixMs) -> String {
+    let mut text = format!("{} ({}) for a missing parent", plural(parked.records, "record"), size(parked.bytes));
+    if let Some(oldest) = parked.oldest {
+        text.push_str(&format!(", the oldest since {}", moment(oldest, now)));
+    }
+    if let Some(next) = parked.next_deadline {
+        text.push_str(&format!(", the first until {}", moment(next, now)));
+    }
+    text + "; see `longshore parked`"
 }
 
 fn fact(out: &mut String, name: &str, text: &str) {

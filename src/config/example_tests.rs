@@ -87,6 +87,7 @@ fn every_key_stands_in_the_example_and_can_be_read() {
         ("sink", "command", written::CommandSink::KEYS),
         ("sink", "sqlite", written::SqliteSink::KEYS),
         ("inbox", "", written::Inbox::KEYS),
+        ("parking", "", written::Parking::KEYS),
         ("work", "", written::Work::KEYS),
         ("limits", "", written::Limits::KEYS),
         ("fetch", "", written::Fetch::KEYS),

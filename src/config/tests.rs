@@ -167,6 +167,11 @@ blob_types = [\"Gateway.ItemChanges\"]
 key = { sku = \"/identifier/sku\", both = [\"/a\", \"Item/@b\"] }
 deleted = { pointer = \"/status/isDeleted\", equals = [true] }
 
+[[entity]]
+name = \"price\"
+blob_types = [\"Gateway.PriceChanges\"]
+key = \"/id\"
+
 [[route]]
 name = \"prices\"
 blob_types = [\"Gateway.PriceChanges\"]
@@ -272,7 +277,7 @@ fn what_would_wait_for_ever_is_a_warning() {
         "entities_that_wait_for_each_other",
         told(&parents(&[(
             "[[route]]",
-            "[[entity]]\nname = \"price\"\nblob_types = [\"Gateway.PriceChanges\"]\nkey = \"/id\"\n\n[[route]]\nname = \"items\"\nblob_types = [\"Gateway.ItemChanges\"]\nsinks = [\"files\"]\nparents = [{ entity = \"price\", key = \"/price\" }]\n\n[[route]]"
+            "[[route]]\nname = \"items\"\nblob_types = [\"Gateway.ItemChanges\"]\nsinks = [\"files\"]\nparents = [{ entity = \"price\", key = \"/price\" }]\n\n[[route]]"
         )]))
     );
     // A bundle is an item that waits for items.
@@ -293,6 +298,12 @@ fn a_table_has_a_key_for_each_route_that_leads_there() {
     let key = ["/a".to_owned(), "/b".to_owned()];
     assert_eq!(settings.key.of(&crate::notice::RouteName::new("everything")), Some(key.as_slice()));
     assert!(parse(&with("[]")).is_err());
+}
+
+#[test]
+fn the_latest_of_records_about_nothing_is_a_warning() {
+    let other = parents(&[("blob_types = [\"Gateway.PriceChanges\"]", "blob_types = [\"Prices\"]")]);
+    insta::assert_snapshot!(told(&other));
 }
 
 #[test]

@@ -192,6 +192,12 @@ impl Router {
         self.entities.iter().filter(move |entity| entity.is_carried_by(blob_type))
     }
 
+    /// The entity of that name.
+    #[must_use]
+    pub fn entity(&self, name: &EntityName) -> Option<&Entity> {
+        self.entities.iter().find(|entity| entity.name() == name)
+    }
+
     /// All routes, in order.
     #[must_use]
     pub fn routes(&self) -> &[Route] {

@@ -100,7 +100,7 @@ async fn play(args: &Args, dir: &Path, sandbox: &Sandbox, config: Config) -> any
     let mut screen = Screen::new(loads.len() as u64);
     let watched = async {
         publish(&loads, sandbox, &screen).await?;
-        wait(&*ledger, loads.len() as u64, &mut screen).await
+        wait(&*ledger, loads.len() as u64, &mut screen, &context).await
     };
     let watched = watched.await;
     stop.cancel();
@@ -109,7 +109,7 @@ async fn play(args: &Args, dir: &Path, sandbox: &Sandbox, config: Config) -> any
     screen.finish();
     let found = find(&loads, dir)?;
     let notices = ledger.notices(Selector::default()).await?;
-    Ok(Outcome::new(&summary, &notices, found, context.metrics.token_refreshes.get(), started.elapsed(), dir))
+    Ok(Outcome::new(&summary, &notices, found, &context.metrics, started.elapsed(), dir))
 }
 
 /// Publishes everything; half-way the vendor rotates its keys, and delivers some announcements twice.
@@ -129,27 +129,32 @@ async fn publish(loads: &[Load], sandbox: &Sandbox, screen: &Screen) -> anyhow::
     Ok(())
 }
 
-/// Waits until every notice has come to its end.
-async fn wait(ledger: &dyn Ledger, published: u64, screen: &mut Screen) -> anyhow::Result<Summary> {
+/// Waits until every notice has come to its end, and nothing is parked any more.
+async fn wait(ledger: &dyn Ledger, published: u64, screen: &mut Screen, context: &Context) -> anyhow::Result<Summary> {
     let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
     let mut last_change = tokio::time::Instant::now();
     let mut last = None;
     loop {
         tick.tick().await;
         let summary = ledger.summary().await?;
-        let ended = summary.notices.finished + summary.notices.skipped + summary.notices.quarantined;
-        screen.show(&summary);
-        if ended >= published {
+        // Woken records travel in notices of their own, which come on top of those that were published.
+        let counts = summary.notices;
+        let ended = counts.finished + counts.skipped + counts.quarantined;
+        screen.show(&summary, context.metrics.records_woken.get());
+        if ended >= published && counts.heard + counts.open == 0 && summary.parked.records == 0 {
             return Ok(summary);
         }
-        if last.as_ref() != Some(&(summary.notices, summary.last_day)) {
-            last = Some((summary.notices, summary.last_day));
+        let seen = (summary.notices, summary.last_day, summary.parked.records);
+        if last != Some(seen) {
+            last = Some(seen);
             last_change = tokio::time::Instant::now();
         }
         anyhow::ensure!(
             last_change.elapsed() < STUCK_AFTER,
-            "nothing has moved for {} s: {ended} of {published} notices have ended; `--log-level info` shows why",
-            STUCK_AFTER.as_secs()
+            "nothing has moved for {} s: {ended} of {published} notices have ended, {} records are parked; \
+             `--log-level info` shows why",
+            STUCK_AFTER.as_secs(),
+            summary.parked.records
         );
     }
 }

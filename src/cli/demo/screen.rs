@@ -9,6 +9,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::inbox::ledger::{NoticeLine, NoticeState, Summary};
+use crate::ops::Metrics;
 use crate::record::Counts;
 
 use super::account::Found;
@@ -16,6 +17,7 @@ use super::account::Found;
 /// The line that moves, on standard error; silent where that is no terminal.
 pub struct Screen {
     bar: ProgressBar,
+    notices: u64,
     published: std::cell::Cell<u64>,
 }
 
@@ -25,7 +27,7 @@ impl Screen {
         let bar = ProgressBar::with_draw_target(Some(notices), ProgressDrawTarget::stderr_with_hz(10));
         let style = "{spinner} {pos}/{len} notices ended  {wide_bar}  {msg}  {elapsed}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, published: std::cell::Cell::new(0) }
+        Self { bar, notices, published: std::cell::Cell::new(0) }
     }
 
     /// One more file was published.
@@ -45,10 +47,18 @@ impl Screen {
     }
 
     /// Shows how far the daemon is.
-    pub fn show(&mut self, summary: &Summary) {
+    pub fn show(&mut self, summary: &Summary, woken: u64) {
         let counts = summary.notices;
-        self.bar.set_position(counts.finished + counts.skipped + counts.quarantined);
-        self.bar.set_message(format!("{} records delivered", HumanCount(summary.last_day.counts.delivered)));
+        let ended = counts.finished + counts.skipped + counts.quarantined;
+        // Woken records come in notices of their own.
+        self.bar.set_length(self.notices.max(ended + counts.heard + counts.open));
+        self.bar.set_position(ended);
+        self.bar.set_message(format!(
+            "{} delivered, {} parked, {} woken",
+            HumanCount(summary.last_day.counts.delivered),
+            HumanCount(summary.parked.records),
+            HumanCount(woken)
+        ));
     }
 
     /// Takes the line away.
@@ -62,6 +72,10 @@ impl Screen {
 pub struct Outcome {
     notices: u64,
     records: Counts,
+    /// Records that still wait for their parent.
+    parked: u64,
+    /// Records that waited, and went on when their parent had landed.
+    woken: u64,
     lost: u64,
     duplicated: u64,
     /// Notices that arrived again and were not stored again.
@@ -82,6 +96,7 @@ pub struct Outcome {
 struct Row {
     notices: u64,
     counts: Counts,
+    woken: u64,
     quarantined: u64,
 }
 
@@ -91,7 +106,7 @@ impl Outcome {
         summary: &Summary,
         notices: &[NoticeLine],
         found: Found,
-        token_refreshes: u64,
+        metrics: &Metrics,
         took: Duration,
         dir: &Path,
     ) -> Self {
@@ -100,6 +115,11 @@ impl Outcome {
         for notice in notices {
             let blob_type = if notice.blob_type.is_empty() { "(not readable)" } else { &notice.blob_type };
             let row = by_blob_type.entry(blob_type.to_owned()).or_default();
+            if notice.woken_from.is_some() {
+                // Its records stand in the account of the notice that brought them.
+                row.woken += notice.counts.read;
+                continue;
+            }
             row.notices += 1;
             add(&mut row.counts, notice.counts);
             if notice.state == NoticeState::Quarantined {
@@ -111,13 +131,15 @@ impl Outcome {
         let mut records = Counts::default();
         by_blob_type.values().for_each(|row| add(&mut records, row.counts));
         Self {
-            notices: notices.len() as u64,
+            notices: by_blob_type.values().map(|row| row.notices).sum(),
             records,
+            parked: summary.parked.records,
+            woken: metrics.records_woken.get(),
             lost: found.lost,
             duplicated: found.duplicated,
             notices_duplicate: notices.iter().map(|notice| notice.seen_count.saturating_sub(1)).sum(),
             notices_quarantined: summary.notices.quarantined,
-            token_refreshes,
+            token_refreshes: metrics.token_refreshes.get(),
             seconds: (took.as_secs_f64() * 100.0).round() / 100.0,
             output: dir.join("output").display().to_string(),
             by_blob_type,
@@ -128,36 +150,50 @@ impl Outcome {
 
     /// Whether nothing was lost or doubled, and the account adds up.
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.duplicated == 0 && self.records.is_balanced()
+        self.lost == 0 && self.duplicated == 0 && self.parked == 0 && self.records.is_balanced()
     }
 
     /// For people.
     pub fn table(&self) -> String {
         let mut text = String::new();
-        let mut line = |columns: [&str; 7]| {
-            let [name, notices, read, delivered, filtered, quarantined, set_aside] = columns;
+        let mut line = |columns: [&str; 9]| {
+            let [name, notices, read, delivered, filtered, woken, parked, quarantined, whole] = columns;
             let row = format!(
-                "{name:<26}{notices:>8}{read:>11}{delivered:>11}{filtered:>10}{quarantined:>13}{set_aside:>16}"
+                "{name:<26}{notices:>7}{read:>10}{delivered:>10}{filtered:>9}{woken:>9}{parked:>7}{quarantined:>12}{whole:>7}"
             );
             let _ = writeln!(text, "{}", row.trim_end());
         };
-        line(["blob type", "notices", "read", "delivered", "filtered", "quarantined", "whole notices"]);
-        let mut show = |name: &str, notices: u64, counts: Counts, whole: u64| {
+        line(["blob type", "notices", "read", "delivered", "filtered", "woken", "parked", "quarantined", "whole"]);
+        let mut show = |name: &str, row: &Row| {
             let count = |number: u64| HumanCount(number).to_string();
             line([
                 name,
-                &count(notices),
-                &count(counts.read),
-                &count(counts.delivered),
-                &count(counts.filtered),
-                &count(counts.quarantined),
-                &if whole == 0 { String::new() } else { format!("{whole} quarantined") },
+                &count(row.notices),
+                &count(row.counts.read),
+                &count(row.counts.delivered),
+                &count(row.counts.filtered),
+                &count(row.woken),
+                &count(row.counts.parked),
+                &count(row.counts.quarantined),
+                &if row.quarantined == 0 { String::new() } else { row.quarantined.to_string() },
             ]);
         };
         for (blob_type, row) in &self.by_blob_type {
-            show(blob_type, row.notices, row.counts, row.quarantined);
+            show(blob_type, row);
         }
-        show("all", self.notices, self.records, self.notices_quarantined);
+        let all = Row {
+            notices: self.notices,
+            counts: self.records,
+            woken: self.by_blob_type.values().map(|row| row.woken).sum(),
+            quarantined: self.notices_quarantined,
+        };
+        show("all", &all);
+        let _ = writeln!(
+            text,
+            "\n{} records came before what they refer to: they were parked, and woken when it had landed; {} are left",
+            HumanCount(self.woken),
+            HumanCount(self.parked)
+        );
         let _ = writeln!(text, "\nset aside whole, each with its reason:");
         for (id, blob_type, reason) in &self.quarantined {
             let _ = writeln!(text, "  {id:>4}  {blob_type}: {}", short(reason));

@@ -4,15 +4,14 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::{Rules, each, globs, section};
-use crate::blob_type::BlobTypeFilter;
+use super::{Rules, each, globs};
 use crate::config::keys::{Key, Keys, UNNAMED};
 use crate::config::problem::Problem;
 use crate::config::reader::nearest;
 use crate::config::value::{OneOf, Time};
 use crate::config::written::{Document, Entity, Parent, Route, Sink};
 use crate::notice::EntityName;
-use crate::route::{EntitySettings, KeySettings, Match, MissingParent, ParentSettings, ParkingSettings, RouteSettings};
+use crate::route::{EntitySettings, KeySettings, MissingParent, ParentSettings, ParkingSettings};
 use crate::sink::DirectoryFormat;
 
 impl Rules<'_, '_> {
@@ -146,86 +145,6 @@ impl Rules<'_, '_> {
         }
         settings
     }
-
-    /// Warns of children that would wait for ever: for a parent that never reaches their sink, or for each other.
-    pub(super) fn warn_of_waiting(&mut self, document: &Document, routes: &[(RouteSettings, Range<usize>)]) {
-        let matching = section(&document.routing).r#match.value().map_or_else(Match::default, |matching| matching.0);
-        let entities: Vec<EntitySettings> = each(&document.entity)
-            .iter()
-            .filter_map(|entity| {
-                let entity = entity.get_ref();
-                Some(EntitySettings {
-                    name: EntityName::new(name_of(entity)?),
-                    blob_types: globs(&entity.blob_types),
-                    keys: Vec::new(),
-                    deleted: None,
-                })
-            })
-            .collect();
-        let settings: Vec<&RouteSettings> = routes.iter().map(|(route, _)| route).collect();
-        for (route, span) in routes {
-            if route.parking.missing_parent == MissingParent::Deliver {
-                continue;
-            }
-            for parent in &route.parents {
-                let Some(entity) = entities.iter().find(|entity| entity.name == parent.entity) else { continue };
-                let carriers = carriers(entity, &settings, matching);
-                for sink in &route.sinks {
-                    if carriers.iter().any(|at| settings[*at].sinks.contains(sink)) {
-                        continue;
-                    }
-                    let (waits, entity) = (route.name.as_str(), entity.name.as_str());
-                    self.problems.add(
-                        Problem::new(
-                            span.clone(),
-                            format!("the route {waits:?} waits for {entity:?}, which no route delivers to its sink {:?}", sink.as_str()),
-                            "its records wait until their time is up",
-                        )
-                        .help(format!(
-                            "route the blob types of {entity} to that sink as well, or say what it holds already: `longshore entities import`"
-                        ))
-                        .warning(),
-                    );
-                }
-            }
-        }
-        self.warn_of_cycles(document, &entities, &settings, matching);
-    }
-
-    fn warn_of_cycles(
-        &mut self,
-        document: &Document,
-        entities: &[EntitySettings],
-        routes: &[&RouteSettings],
-        matching: Match,
-    ) {
-        let waits_for: Vec<Vec<usize>> = entities
-            .iter()
-            .map(|entity| {
-                let carriers = carriers(entity, routes, matching);
-                // A route that takes everything has parents of all kinds; which kind waits for which, nobody can tell.
-                let routes = carriers
-                    .iter()
-                    .map(|at| routes[*at])
-                    .filter(|route| !route.blob_types.iter().any(|glob| glob == "*"));
-                let parents = routes.flat_map(|route| &route.parents);
-                parents.filter_map(|parent| entities.iter().position(|one| one.name == parent.entity)).collect()
-            })
-            .collect();
-        let Some(cycle) = cycle(&waits_for) else { return };
-        let names: Vec<&str> = cycle.iter().map(|at| entities[*at].name.as_str()).collect();
-        let first = each(&document.entity).iter().find(|entity| name_of(entity.get_ref()) == names.first().copied());
-        let Some(span) = first.map(Spanned::span) else { return };
-        self.problems.add(
-            Problem::new(
-                span,
-                format!("entities wait for each other: {} for {}", names.join(" for "), names[0]),
-                "none of them comes first",
-            )
-            .help("records that form such a circle wait until their time is up; take one `parents` away")
-            .warning(),
-        );
-    }
 }
 
 /// Whether the sink of that name gets payloads as they came, in which no record can be told from another.
@@ -239,74 +158,10 @@ fn takes_payloads_whole(document: &Document, name: &str) -> bool {
     })
 }
 
-fn name_of(entity: &Entity) -> Option<&str> {
+pub(super) fn name_of(entity: &Entity) -> Option<&str> {
     entity.name.value().map(|name| name.0.as_str())
 }
 
 fn settings_of(keys: &Keys) -> Vec<KeySettings> {
     keys.0.iter().map(|key| KeySettings { name: key.name.get_ref().clone(), pointers: key.pointers.clone() }).collect()
-}
-
-/// The routes that deliver records of `entity`, as far as the globs tell; rather one too many than one too few.
-fn carriers(entity: &EntitySettings, routes: &[&RouteSettings], matching: Match) -> Vec<usize> {
-    let mut found = Vec::new();
-    for glob in &entity.blob_types {
-        for (at, route) in routes.iter().enumerate() {
-            let Ok(filter) = BlobTypeFilter::new(&route.blob_types, &route.exclude) else { continue };
-            let is_blob_type = !has_wildcard(glob);
-            let takes = if is_blob_type { filter.wants(glob) } else { may_meet(glob, route) };
-            if !takes {
-                continue;
-            }
-            if !found.contains(&at) {
-                found.push(at);
-            }
-            // The first one gets it all.
-            if matching == Match::First && is_blob_type && route.feeds.is_empty() {
-                break;
-            }
-        }
-    }
-    found
-}
-
-/// Whether a blob type may match both `glob`, which has a wildcard, and the route.
-fn may_meet(glob: &str, route: &RouteSettings) -> bool {
-    let Ok(filter) = BlobTypeFilter::new(&[glob.to_owned()], &[]) else { return true };
-    route.blob_types.iter().any(|other| has_wildcard(other) || filter.wants(other))
-}
-
-/// Without a wildcard a glob is a blob type.
-pub(super) fn has_wildcard(glob: &str) -> bool {
-    glob.contains(['*', '?', '[', '{', '\\'])
-}
-
-/// A circle of more than one in a graph, if there is one. What points to itself is none: an item may be part of an item.
-fn cycle(edges: &[Vec<usize>]) -> Option<Vec<usize>> {
-    fn walk(edges: &[Vec<usize>], at: usize, path: &mut Vec<usize>, done: &mut [bool]) -> Option<Vec<usize>> {
-        if let Some(from) = path.iter().position(|one| *one == at) {
-            return Some(path[from..].to_vec());
-        }
-        if done[at] {
-            return None;
-        }
-        path.push(at);
-        let found = edges[at].iter().filter(|next| **next != at).find_map(|next| walk(edges, *next, path, done));
-        path.pop();
-        done[at] = true;
-        found
-    }
-    let mut done = vec![false; edges.len()];
-    (0..edges.len()).find_map(|at| walk(edges, at, &mut Vec::new(), &mut done))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_circle_is_found_and_what_points_to_itself_is_none() {
-        assert_eq!(cycle(&[vec![0], vec![0, 1], vec![1, 0]]), None);
-        assert_eq!(cycle(&[vec![1], vec![2, 1], vec![3], vec![1]]), Some(vec![1, 2, 3]));
-    }
 }

@@ -21,6 +21,7 @@ mod feeds;
 mod files;
 mod routes;
 mod sinks;
+mod waiting;
 mod work;
 
 pub use files::{Files, Surroundings};
@@ -41,7 +42,7 @@ pub fn resolve(
 ) -> Option<Config> {
     let mut rules = Rules { problems, surroundings, changed: Vec::new() };
     let route_match = OneOf(crate::route::Match::default());
-    let inbox = rules.inbox(&section(&document.inbox));
+    let inbox = rules.inbox(&section(&document.inbox), &section(&document.parking));
     let work = rules.work(&section(&document.work));
     let limits = rules.limits(&section(&document.limits));
     let feeds = rules.feeds(document);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::entities::has_wildcard;
+use super::waiting::has_wildcard;
 use super::{Rules, each, globs, section};
 use crate::blob_type::BlobTypeFilter;
 use crate::config::problem::Problem;

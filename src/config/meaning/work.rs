@@ -30,7 +30,7 @@ pub(super) const COMMIT_NOTICES_MAX: u64 = 1_000;
 const THREADS_MAX: usize = 4;
 
 impl Rules<'_, '_> {
-    pub(super) fn inbox(&mut self, written: &written::Inbox) -> InboxSettings {
+    pub(super) fn inbox(&mut self, written: &written::Inbox, parking: &written::Parking) -> InboxSettings {
         let path = self.path("inbox.path", &written.path).unwrap_or_else(|| PathBuf::from(INBOX_PATH));
         InboxSettings {
             path,
@@ -41,7 +41,15 @@ impl Rules<'_, '_> {
             commit_notices_max: usize_of(
                 self.or("inbox.commit_notices_max", &written.commit_notices_max, Whole(COMMIT_NOTICES_MAX)).0,
             ),
-            parking: ParkingBounds::default(),
+            parking: self.parking(parking),
+        }
+    }
+
+    fn parking(&mut self, written: &written::Parking) -> ParkingBounds {
+        let default = ParkingBounds::default();
+        ParkingBounds {
+            rows_max: self.or("parking.rows_max", &written.rows_max, Whole(default.rows_max)).0,
+            bytes_max: self.or("parking.bytes_max", &written.bytes_max, Size(default.bytes_max)).0,
         }
     }
 

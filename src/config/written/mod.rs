@@ -42,6 +42,7 @@ section! {
         routing: Routing,
         sink: Vec<Spanned<Sink>>,
         inbox: Inbox,
+        parking: Parking,
         work: Work,
         limits: Limits,
         fetch: Fetch,
@@ -206,6 +207,14 @@ section! {
         retention_age: Time<0, { 100 * YEAR }>,
         retention_size: SizeLimit<{ 1 << 20 }>,
         commit_notices_max: Whole<1, 100_000>,
+    }
+}
+
+section! {
+    /// How much may be parked.
+    Parking {
+        rows_max: Whole<1, 1_000_000_000>,
+        bytes_max: Size<1_024>,
     }
 }
 

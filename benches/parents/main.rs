@@ -1,0 +1,154 @@
+//! What the look for parents costs: records per second through the real worker, from a payload in memory to the SQLite
+//! sink (rows and progress fsynced), with the check off and with it on, at one and at ten million known keys. Every
+//! price's item is known, so that nothing is parked: this is the price that all records pay.
+//!
+//! In the same run the raw limit: lookups per second of the index alone, in batches as the sink takes them. The directory
+//! sink is a further row: it does far less for a record, and so shows the check at its worst.
+//!
+//! `cargo bench --bench parents` prints a table and, last, one line of JSON. `LONGSHORE_BENCH_KEYS=1000000,100000000` names
+//! other numbers of keys; a hundred million take about a quarter of an hour to import and 4 GB of disk. Keys are
+//! imported in the order in which a feed would bring them, which is none that the index likes.
+
+mod world;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+
+use world::{Check, To, World};
+
+const ROUNDS: usize = 5;
+const KEYS: [u64; 2] = [1_000_000, 10_000_000];
+/// Prices in one notice.
+const RECORDS: u64 = 100_000;
+/// Keys of one lookup: as many as the SQLite sink has records in a batch.
+const LOOKUP_KEYS: u64 = 5_000;
+
+/// Figures at so many known keys.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    keys: u64,
+    import_per_s: f64,
+    lookups_per_s: f64,
+    bytes_per_key: f64,
+    sqlite: Pair,
+    directory: Pair,
+}
+
+/// Records per second with the check off and on, each the median of its rounds.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    off: f64,
+    on: f64,
+}
+
+impl Pair {
+    /// What the check costs, in percent.
+    fn cost(self) -> f64 {
+        100.0 * (1.0 - self.on / self.off)
+    }
+}
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime.context("the runtime cannot start").and_then(|runtime| runtime.block_on(run())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("parents: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
+    let mut all_keys = match std::env::var("LONGSHORE_BENCH_KEYS") {
+        Ok(text) => text.split(',').map(|keys| keys.trim().parse().context("LONGSHORE_BENCH_KEYS")).collect(),
+        Err(_) => Ok(KEYS.to_vec()),
+    }?;
+    all_keys.sort_unstable();
+    let world = World::new().await?;
+    let mut figures = Vec::new();
+    let mut known = 0;
+    for keys in all_keys {
+        ensure!(keys > known, "each number of keys must be larger than the one before");
+        figures.push(measure(&world, known, keys).await?);
+        known = keys;
+    }
+    print!("{}", table(&figures));
+    println!("{}", json(&figures));
+    Ok(())
+}
+
+async fn measure(world: &World, known: u64, keys: u64) -> anyhow::Result<Figures> {
+    let started = Instant::now();
+    world.import(known..keys).await?;
+    let import_per_s = (keys - known) as f64 / started.elapsed().as_secs_f64();
+    let bytes_per_key = world.index_bytes()? as f64 / keys as f64;
+    let (mut off, mut on) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let mut lookups = Vec::new();
+    for round in 0..ROUNDS {
+        lookups.push(world.lookups(keys, LOOKUP_KEYS, 100).await?);
+        // The two in turn, and each first half of the time: what else the machine does hits both.
+        let order = if round % 2 == 0 { [Check::Off, Check::On] } else { [Check::On, Check::Off] };
+        for (at, to) in [To::Sqlite, To::Directory].into_iter().enumerate() {
+            for check in order {
+                let per_s = world.deliver(to, check, keys, RECORDS).await?;
+                match check {
+                    Check::Off => off[at].push(per_s),
+                    Check::On => on[at].push(per_s),
+                }
+            }
+        }
+    }
+    let mut pairs = off.into_iter().zip(on).map(|(off, on)| Pair { off: median(off), on: median(on) });
+    let (sqlite, directory) = (pairs.next().context("a pair")?, pairs.next().context("a pair")?);
+    Ok(Figures { keys, import_per_s, lookups_per_s: median(lookups), bytes_per_key, sqlite, directory })
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn table(figures: &[Figures]) -> String {
+    let mut out = format!("{RECORDS} prices a delivery, one worker, median of {ROUNDS} rounds\n\n");
+    let mut row = |name: &str, value: &dyn Fn(&Figures) -> String| {
+        out.push_str(&format!("{name:<44}"));
+        for one in figures {
+            out.push_str(&format!("{:>16}", value(one)));
+        }
+        out.push('\n');
+    };
+    row("known keys", &|one| one.keys.to_string());
+    row("records/s to SQLite, check off", &|one| format!("{:.0}", one.sqlite.off));
+    row("records/s to SQLite, check on", &|one| format!("{:.0}", one.sqlite.on));
+    row("  the check costs", &|one| format!("{:.1} %", one.sqlite.cost()));
+    row("records/s to a directory, check off", &|one| format!("{:.0}", one.directory.off));
+    row("records/s to a directory, check on", &|one| format!("{:.0}", one.directory.on));
+    row("  the check costs", &|one| format!("{:.1} %", one.directory.cost()));
+    row("lookups/s of the index alone", &|one| format!("{:.0}", one.lookups_per_s));
+    row("keys/s imported", &|one| format!("{:.0}", one.import_per_s));
+    row("bytes of disk a key", &|one| format!("{:.1}", one.bytes_per_key));
+    out.push('\n');
+    out
+}
+
+fn json(figures: &[Figures]) -> serde_json::Value {
+    let mut json = serde_json::Map::new();
+    let mut put = |name: String, value: f64| json.insert(name, serde_json::json!(value));
+    for (at, one) in figures.iter().enumerate() {
+        let name = format!("{}m", one.keys / 1_000_000);
+        if at == 0 {
+            put("off_per_s".to_owned(), one.sqlite.off.round());
+        }
+        put(format!("on_per_s_{name}"), one.sqlite.on.round());
+        put(format!("off_per_s_{name}"), one.sqlite.off.round());
+        put(format!("directory_off_per_s_{name}"), one.directory.off.round());
+        put(format!("directory_on_per_s_{name}"), one.directory.on.round());
+        put(format!("lookups_per_s_{name}"), one.lookups_per_s.round());
+    }
+    // Of the most keys: the tree is as full as it gets.
+    put("bytes_per_key".to_owned(), figures.last().map_or(0.0, |one| (one.bytes_per_key * 10.0).round() / 10.0));
+    json.into()
+}
