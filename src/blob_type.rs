@@ -21,7 +21,13 @@ impl BlobTypeFilter {
     /// Whether notices of `blob_type` are wanted.
     #[must_use]
     pub fn wants(&self, blob_type: &str) -> bool {
-        self.include.is_match(blob_type) && !self.exclude.is_match(blob_type)
+        self.wants_any(&[blob_type])
+    }
+
+    /// Whether notices of a blob type that has several names are wanted: one is included, and none excluded.
+    #[must_use]
+    pub fn wants_any(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.include.is_match(name)) && !names.iter().any(|name| self.exclude.is_match(name))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::net::{HttpLimits, NetError};
 use crate::notice::{FeedName, SinkName};
 use crate::ops::Context;
 use crate::payload::PayloadOpener;
-use crate::route::{RouteError, Router};
+use crate::route::{Envelope, EnvelopeSettings, RouteError, Router};
 use crate::sink::{Sink, SinkContext, SinkError};
 use crate::worker::{Openers, Workers};
 
@@ -84,7 +84,9 @@ impl Parts {
         let inbox = Arc::new(inbox);
         let tokens = token_sources(config, context, stop)?;
         let sinks = sinks(config, context)?;
-        let router = Arc::new(Router::new(config.routes.clone(), config.route_match, &config.entities)?);
+        let router = Router::new(config.routes.clone(), config.route_match, &config.entities)?;
+        let router = router.with_envelopes(envelopes(config)?);
+        let router = Arc::new(router);
         let shared: SharedInbox = Arc::clone(&inbox) as SharedInbox;
         let bodies = PayloadOpener::of_bodies(config.fetch.clone(), config.limits.clone(), context.clone());
         let openers = Openers { of_feeds: openers(config, context, &tokens, &shared)?, bodies };
@@ -92,6 +94,18 @@ impl Parts {
         let (ledger, quarantine) = (Arc::clone(&inbox) as Arc<dyn Ledger>, inbox as Arc<dyn Quarantine>);
         Ok(Self { inbox: shared, ledger, quarantine, feeds: feeds(config, context, &tokens), workers })
     }
+}
+
+/// How records come wrapped, for the feeds where they do.
+fn envelopes(config: &Config) -> Result<HashMap<FeedName, Envelope>, RouteError> {
+    let wrapped = config.feeds.iter().filter_map(|feed| match &feed.kind {
+        FeedKind::Bucket { settings } if settings.envelope != EnvelopeSettings::default() => {
+            let envelope = Envelope::new(&settings.envelope);
+            Some(envelope.map(|envelope| (feed.name.clone(), envelope)).map_err(RouteError::Envelope))
+        }
+        _ => None,
+    });
+    wrapped.collect()
 }
 
 /// The configured sinks.

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! Notice ──Router::plan──> (route, sink) each | skip reason
+//! record ──Router::unwrap──> its own blob type and content, where its feed wraps it | filtered: another route's
 //! record ──Route::filter──> delivered | filtered
 //! ```
 
@@ -13,12 +14,14 @@ use std::time::Duration;
 use crate::notice::{EntityName, FeedName, RouteName, SinkName};
 
 mod entity;
+mod envelope;
 mod filter;
 mod keys;
 mod router;
 
 pub use crate::inbox::AtDeadline;
 pub use entity::{Entity, Parent};
+pub use envelope::{Envelope, EnvelopeSettings};
 pub use filter::RecordFilter;
 pub use keys::Key;
 pub use router::{Route, RouteError, Router};

@@ -1,13 +1,15 @@
 //! Finds the routes of a notice.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use crate::blob_type::BlobTypeFilter;
 use crate::inbox::{Plan, Target};
-use crate::notice::{EntityName, Notice, RouteName};
+use crate::notice::{EntityName, FeedName, Notice, RouteName};
 use crate::pointer::PointerError;
+use crate::record::{BadRecord, RecordBatch};
 use crate::route::entity::{self, Entity, Parent};
-use crate::route::{EntitySettings, Match, RecordFilter, RouteSettings};
+use crate::route::{EntitySettings, Envelope, Match, RecordFilter, RouteSettings, envelope};
 
 /// How many characters of a blob type are shown in a reason; a source can send any text.
 const BLOB_TYPE_SHOWN_CHARS: usize = 200;
@@ -80,6 +82,9 @@ pub enum RouteError {
         /// What is wrong with it.
         reason: PointerError,
     },
+    /// A pointer into a feed's wrapped records is not one.
+    #[error("the records of a feed cannot be unwrapped: {0}")]
+    Envelope(PointerError),
     /// Two routes have one name.
     #[error("there are two routes named {0}: give one of them another name")]
     SameName(RouteName),
@@ -125,8 +130,11 @@ impl Route {
     /// Whether it takes the notice.
     #[must_use]
     pub fn takes(&self, notice: &Notice) -> bool {
-        let feeds = &self.settings.feeds;
-        (feeds.is_empty() || feeds.contains(&notice.feed)) && self.blob_types.wants(&notice.metadata.blob_type)
+        self.hears(&notice.feed) && self.blob_types.wants(&notice.metadata.blob_type)
+    }
+
+    fn hears(&self, feed: &FeedName) -> bool {
+        self.settings.feeds.is_empty() || self.settings.feeds.contains(feed)
     }
 }
 
@@ -136,6 +144,7 @@ pub struct Router {
     routes: Vec<Route>,
     entities: Vec<Entity>,
     matching: Match,
+    envelopes: HashMap<FeedName, Envelope>,
 }
 
 impl Router {
@@ -152,19 +161,49 @@ impl Router {
             }
             routes.push(Route::new(one, &entities)?);
         }
-        Ok(Self { routes, entities, matching })
+        Ok(Self { routes, entities, matching, envelopes: HashMap::new() })
+    }
+
+    /// The same routes, for feeds whose records come wrapped.
+    #[must_use]
+    pub fn with_envelopes(self, envelopes: HashMap<FeedName, Envelope>) -> Self {
+        Self { envelopes, ..self }
+    }
+
+    /// Leaves out the records that are not `route`'s by their own blob type, and takes the others out of their
+    /// envelope; how many were left out, and those that had nothing in theirs. Does nothing to other feeds, nor to a
+    /// notice that carries its body: that was taken out of its envelope before.
+    pub fn unwrap(&self, notice: &Notice, route: &Route, batch: &mut RecordBatch) -> (u64, Vec<BadRecord>) {
+        let Some(envelope) = self.envelopes.get(&notice.feed).filter(|_| notice.body.is_none()) else {
+            return (0, Vec::new());
+        };
+        let is_ours = |blob_type: &str| {
+            let takes = |route: &Route| route.hears(&notice.feed) && envelope::wants(&route.blob_types, blob_type);
+            match self.matching {
+                Match::All => takes(route),
+                Match::First => {
+                    let first = self.routes.iter().find(|route| takes(route));
+                    first.is_some_and(|first| first.settings.name == route.settings.name)
+                }
+            }
+        };
+        let filtered = envelope.sort(batch, &notice.metadata.blob_type, is_ours);
+        (filtered, envelope.open(batch))
     }
 
     /// Where the notice goes: one target for each sink of the routes that take it, or why there is none.
     #[must_use]
     pub fn plan(&self, notice: &Notice) -> Plan {
+        // Which route takes what of such a file is told by its records.
+        let is_typed = self.envelopes.get(&notice.feed).is_some_and(Envelope::is_typed);
         let limit = match self.matching {
-            Match::First => 1,
-            Match::All => usize::MAX,
+            Match::First if !is_typed => 1,
+            _ => usize::MAX,
         };
+        let takes = |route: &&Route| if is_typed { route.hears(&notice.feed) } else { route.takes(notice) };
         let mut targets: Vec<Target> = Vec::new();
         let mut routes_found = 0;
-        for route in self.routes.iter().filter(|route| route.takes(notice)).take(limit) {
+        for route in self.routes.iter().filter(takes).take(limit) {
             routes_found += 1;
             for sink in &route.settings.sinks {
                 let target = Target { route: route.settings.name.clone(), sink: sink.clone() };

@@ -161,7 +161,7 @@ async fn records(
     }
     let family = Family::of(tools, claim, route);
     let mut account = Account::resume(tools, claim, opened.resume_after, payloads.limits().bad_records_max);
-    let intake = Intake { claim, route, family: family.as_ref(), counted: account.counted() };
+    let intake = Intake { router: &tools.router, claim, route, family: family.as_ref(), counted: account.counted() };
     let mut transfer = opened.transfer;
     let mut next = intake.next(&mut stream).await?;
     while let Some(batch) = next {
@@ -209,6 +209,7 @@ pub(super) struct Prepared {
 
 /// Makes batches ready.
 struct Intake<'a> {
+    router: &'a Router,
     claim: &'a Claim,
     route: &'a Route,
     family: Option<&'a Family<'a>>,
@@ -228,7 +229,11 @@ impl Intake<'_> {
             batch.skip_to(self.counted + 1);
         }
         let filtered = match self.claim.woken {
-            None => filter(self.route, &mut batch),
+            None => {
+                let (others, empty) = self.router.unwrap(&self.claim.notice, self.route, &mut batch);
+                batch.bad.extend(empty);
+                others + filter(self.route, &mut batch)
+            }
             // What was woken has passed the filter. What was replaced meanwhile goes another way.
             Some(Woken { is_replaced: true, .. }) => batch.retain(|_| false),
             Some(_) => 0,

@@ -55,6 +55,8 @@ section! {
         blob_type: String,
         blob_type_from: OneOf<BucketTypeFrom>,
         blob_type_pattern: String,
+        record_blob_type: Pointer,
+        record: Pointer,
         include: Vec<Spanned<Glob>>,
         exclude: Vec<Spanned<Glob>>,
         poll: Time<SECOND, DAY>,
@@ -88,6 +90,8 @@ pub enum BucketTypeFrom {
     Folder,
     /// The object's name, by `blob_type_pattern`.
     Name,
+    /// Each record, by `record_blob_type`.
+    Record,
 }
 
 section! {
@@ -173,7 +177,7 @@ impl Word for BucketProvider {
 
 impl Word for BucketTypeFrom {
     const WORDS: &'static [(&'static str, Self)] =
-        &[("feed", Self::Feed), ("folder", Self::Folder), ("name", Self::Name)];
+        &[("feed", Self::Feed), ("folder", Self::Folder), ("name", Self::Name), ("record", Self::Record)];
 }
 
 impl Word for Transport {

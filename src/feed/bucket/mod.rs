@@ -39,6 +39,7 @@ use crate::notice::FeedName;
 use crate::ops::metrics::FeedLabels;
 use crate::ops::{Condition, Context};
 use crate::probe::{Finding, Step};
+use crate::route::EnvelopeSettings;
 
 pub mod connect;
 mod content;
@@ -82,6 +83,8 @@ pub struct BucketSettings {
     pub blob_type: String,
     /// Where an object's blob type comes from.
     pub blob_type_from: BlobTypeFrom,
+    /// How the records of its files are wrapped.
+    pub envelope: EnvelopeSettings,
     /// The content type of every object; `None`: by its name's suffix.
     pub content_type: Option<String>,
     /// How long is waited between two looks.

@@ -25,6 +25,7 @@ pub(super) fn settings() -> BucketSettings {
         folder: DayFolder::parse("%F/").expect("a pattern"),
         blob_type: "fft.export".to_owned(),
         blob_type_from: BlobTypeFrom::Feed,
+        envelope: EnvelopeSettings::default(),
         content_type: Some("application/x-jsonlines".to_owned()),
         poll: 600 * Duration::from_secs(1),
         overlap: 3 * DAY,

@@ -15,6 +15,7 @@ use crate::config::written::{BucketFeed, BucketProvider, BucketTypeFrom, Documen
 use crate::config::{FeedConfig, FeedKind, show_time};
 use crate::feed::bucket::connect::{AzureSecret, BucketAccess, Provider};
 use crate::feed::bucket::{BlobTypeFrom, BucketSettings, DayFolder, NamePattern};
+use crate::route::EnvelopeSettings;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 const FOLDER: &str = "%Y-%m-%d/";
@@ -73,6 +74,10 @@ impl Rules<'_, '_> {
             folder: folder?,
             blob_type: feed.blob_type.value().cloned().unwrap_or_else(|| name.to_string()),
             blob_type_from: blob_type_from?,
+            envelope: EnvelopeSettings {
+                blob_type: feed.record_blob_type.value().map(|pointer| pointer.0.clone()),
+                record: feed.record.value().map(|pointer| pointer.0.clone()),
+            },
             content_type: feed.content_type.value().cloned(),
             poll,
             overlap,
@@ -115,7 +120,19 @@ impl Rules<'_, '_> {
                     .help("set blob_type_from = \"name\", or leave it out"),
             );
         }
+        if from != BucketTypeFrom::Record
+            && let Some(pointer) = feed.record_blob_type.spanned()
+        {
+            self.problems.add(
+                Problem::new(pointer.span(), "`feed.record_blob_type` is not used", "asked for by nothing")
+                    .help("set blob_type_from = \"record\", or leave it out"),
+            );
+        }
         match from {
+            BucketTypeFrom::Record => {
+                self.required("[[feed]]", span, "record_blob_type", &feed.record_blob_type, "\"/eventName\"")?;
+                Some(BlobTypeFrom::Record)
+            }
             BucketTypeFrom::Feed => Some(BlobTypeFrom::Feed),
             BucketTypeFrom::Folder => Some(BlobTypeFrom::Folder),
             BucketTypeFrom::Name => {
