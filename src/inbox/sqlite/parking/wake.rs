@@ -1,6 +1,6 @@
 //! Waking: parked records become notices that carry them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -25,9 +25,36 @@ struct Wake {
     after: Place,
 }
 
-/// One step for the key that became known first.
+/// What one step has looked at so far.
+#[derive(Default)]
+struct Step {
+    awake: Vec<Parked>,
+    /// Those in `awake`: a record whose parents landed together is met under each of them.
+    ids: HashSet<i64>,
+    looked_at: usize,
+    bytes: usize,
+}
+
+impl Step {
+    fn has_room(&self) -> bool {
+        self.looked_at < RECORDS_A_STEP && self.bytes < BYTES_A_STEP
+    }
+}
+
+/// One step for the keys that became known first: for as many as fit, so that records of one notice that waited for many
+/// parents travel together.
 pub(super) fn step(connection: &Connection, now: UnixMs, tended: &mut Tended) -> Result<(), Fault> {
-    let wake = connection
+    let mut step = Step::default();
+    while step.has_room() {
+        let Some(wake) = first(connection)? else { break };
+        look(connection, &wake, &mut step)?;
+    }
+    make_notices(connection, step.awake, false, now, tended)
+}
+
+/// The key that became known first.
+fn first(connection: &Connection) -> Result<Option<Wake>, Fault> {
+    Ok(connection
         .prepare_cached(
             "SELECT id, scope, key, published, sequence, notice, number, parked FROM wakes ORDER BY id LIMIT 1",
         )?
@@ -39,38 +66,44 @@ pub(super) fn step(connection: &Connection, now: UnixMs, tended: &mut Tended) ->
                 after: (row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?, row.get(7)?),
             })
         })
-        .optional()?;
-    let Some(wake) = wake else {
-        return Ok(());
-    };
-    let (waiters, is_last) = waiters(connection, &wake)?;
-    let mut awake = Vec::new();
-    let mut bytes = 0;
+        .optional()?)
+}
+
+/// Looks at what waits for the key, as far as there is room; afterwards the key is done with, or its place is written down.
+fn look(connection: &Connection, wake: &Wake, step: &mut Step) -> Result<(), Fault> {
+    let limit = RECORDS_A_STEP - step.looked_at;
+    // Also a key for which nothing waits any more takes its time.
+    step.looked_at += 1;
+    let (waiters, is_last) = waiters(connection, wake, limit)?;
     let mut after = None;
     for waiter in waiters {
-        if bytes >= BYTES_A_STEP {
+        if step.bytes >= BYTES_A_STEP {
             break;
         }
         after = Some(waiter);
+        step.looked_at += 1;
         match Parked::load(connection, waiter.4)? {
-            None => forget(connection, &wake, waiter)?,
+            None => forget(connection, wake, waiter)?,
             Some(record) if record.is_replaced => record.remove(connection)?,
             Some(record) if is_satisfied(connection, &record.references)? => {
-                bytes += record.bytes;
-                awake.push(record);
+                if step.ids.insert(waiter.4) {
+                    step.bytes += record.bytes;
+                    step.awake.push(record);
+                }
             }
             // It lacks another parent, which will wake it.
             Some(_) => {}
         }
     }
-    make_notices(connection, awake, false, now, tended)?;
     match after {
-        Some((published, sequence, notice, number, parked)) if !is_last || bytes >= BYTES_A_STEP => {
+        Some((published, sequence, notice, number, parked)) if !is_last || step.bytes >= BYTES_A_STEP => {
             connection
                 .prepare_cached(
                     "UPDATE wakes SET published = ?2, sequence = ?3, notice = ?4, number = ?5, parked = ?6 WHERE id = ?1",
                 )?
                 .execute(params![wake.id, published, sequence, notice, number, parked])?;
+            // What comes after it has to wait: within a key the order of publishing holds across steps.
+            step.looked_at = RECORDS_A_STEP;
         }
         _ => {
             connection.prepare_cached("DELETE FROM wakes WHERE id = ?1")?.execute([wake.id])?;
@@ -80,19 +113,18 @@ pub(super) fn step(connection: &Connection, now: UnixMs, tended: &mut Tended) ->
 }
 
 /// The next waiters in published order, and whether they are the last.
-fn waiters(connection: &Connection, wake: &Wake) -> Result<(Vec<Place>, bool), Fault> {
+fn waiters(connection: &Connection, wake: &Wake, limit: usize) -> Result<(Vec<Place>, bool), Fault> {
     let mut select = connection.prepare_cached(
         "SELECT published, sequence, notice, number, parked FROM waits WHERE scope = ?1 AND key = ?2 \
          AND (published, sequence, notice, number, parked) > (?3, ?4, ?5, ?6, ?7) \
          ORDER BY published, sequence, notice, number, parked LIMIT ?8",
     )?;
     let (published, sequence, notice, number, parked) = wake.after;
-    let limit = int(RECORDS_A_STEP as u64);
-    let values = params![wake.scope, wake.key, published, sequence, notice, number, parked, limit];
+    let values = params![wake.scope, wake.key, published, sequence, notice, number, parked, int(limit as u64)];
     let found: Vec<_> = select
         .query_map(values, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?
         .collect::<Result<_, _>>()?;
-    let is_last = found.len() < RECORDS_A_STEP;
+    let is_last = found.len() < limit;
     Ok((found, is_last))
 }
 
