@@ -411,3 +411,25 @@ proptest::proptest! {
         let _ = parse(&keys).map_err(|error| error.to_string());
     }
 }
+
+#[test]
+fn a_webhook_keeps_notices_for_as_long_as_its_sender_retries() {
+    let feed = "[[feed]]\nname = \"fft\"\ntype = \"webhook\"\nlisten = \"0.0.0.0:8443\"\ncertificate_file = \"c.pem\"\n\
+                secret_file = \"s\"\n\n[inbox]\nretention_age = \"6d23h\"\n\n[[route]]";
+    let said = told(&changed(&[("[[route]]", feed)]));
+    assert!(said.contains("is shorter than a webhook's sender retries"), "{said}");
+    let said = told(&changed(&[("[[route]]", &feed.replace("6d23h", "7d"))]));
+    assert_eq!(said, "nothing");
+}
+
+#[test]
+fn a_webhook_asks_who_sends_and_shows_no_secret_to_the_network() {
+    let feed = |more: &str| format!("[[feed]]\nname = \"fft\"\ntype = \"webhook\"\n{more}\n[[route]]");
+    let said = |more: &str| told(&changed(&[("[[route]]", &feed(more))]));
+    let plain = said("listen = \"0.0.0.0:8080\"\nsecret_file = \"s\"");
+    assert!(plain.contains("needs a certificate"), "{plain}");
+    let anyone = said("listen = \"127.0.0.1:8080\"");
+    assert!(anyone.contains("anyone who knows its address"), "{anyone}");
+    assert_eq!(said("listen = \"127.0.0.1:8080\"\nanyone = true"), "nothing");
+    assert_eq!(said("listen = \"127.0.0.1:8080\"\nsecret_file = \"s\""), "nothing");
+}

@@ -21,6 +21,8 @@ use crate::feed::webhook::{
 };
 use crate::pointer::Pointer;
 
+/// How long the vendor retries an event before it drops it.
+const RETRIED_FOR: Duration = Duration::from_secs(7 * 24 * 3_600);
 const PATH: &str = "/events";
 const BLOB_TYPE: &str = "{event}";
 const EVENT: &str = "/event";
@@ -57,6 +59,7 @@ impl Rules<'_, '_> {
         let envelope = self.envelope(feed);
         let sender = self.sender(feed, span);
         let limits = self.webhook_limits(feed, document);
+        self.keys_outlive_the_sender(document);
         let Common { name, filter, include, exclude } = common?;
         self.name_changes(changes, "feed", name.as_str());
         let settings = WebhookSettings {
@@ -70,6 +73,21 @@ impl Rules<'_, '_> {
             limits,
         };
         Some(FeedConfig { name, filter, include, exclude, kind: FeedKind::Webhook { settings: Box::new(settings) } })
+    }
+
+    /// The inbox knows a duplicate by the notice that it keeps: one that is pruned while its sender still retries would
+    /// be stored again.
+    fn keys_outlive_the_sender(&mut self, document: &Document) {
+        let inbox = section(&document.inbox);
+        let Some(age) = inbox.retention_age.spanned().filter(|age| age.get_ref().0 < RETRIED_FOR) else { return };
+        self.problems.add(
+            Problem::new(
+                age.span(),
+                "`inbox.retention_age` is shorter than a webhook's sender retries: its event could be delivered twice",
+                "must be at least \"7d\"",
+            )
+            .help("a duplicate is known by the notice that is kept"),
+        );
     }
 
     /// A second listener on one address would never get it.
