@@ -35,6 +35,7 @@ mod vendor;
 pub use address::{AddressError, Refusal, read_address};
 pub use connection_string::ConnectionString;
 pub use error::AccessError;
+pub use probe::look_at_certificates;
 pub use skew::Skew;
 pub use static_tokens::{StaticSettings, StaticTokens};
 pub use vendor::VendorTokens;

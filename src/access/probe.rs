@@ -7,7 +7,7 @@ use super::keeper::Answer;
 use super::skew::Skew;
 use super::tenant_service::Reply;
 use super::vendor::Chain;
-use super::{AccessError, ServiceBusAccess};
+use super::{AccessError, IdentitySettings, ServiceBusAccess};
 use crate::clock::UnixMs;
 use crate::probe::{Finding, Step};
 
@@ -59,7 +59,7 @@ pub(super) async fn walk(chain: &Chain) -> (Vec<Step>, Option<Answer>) {
         Ok(found) => found,
         Err(error) => return (walk.fail(&error, None), None),
     };
-    walk.add(certificates(&found, chain, clock.now()));
+    walk.add(certificates(&found, &chain.identity, clock.now()));
 
     // A cached token would prove nothing.
     let obtained = match chain.entra.token(Ok(&found.usable), true).await {
@@ -81,11 +81,23 @@ pub(super) async fn walk(chain: &Chain) -> (Vec<Step>, Option<Answer>) {
     (walk.end(skew), Some(answer))
 }
 
-fn certificates(found: &Found, chain: &Chain, now: UnixMs) -> Finding {
+/// Whether a certificate is there that can be used, and for how long.
+#[must_use]
+pub fn look_at_certificates(identity: &IdentitySettings, now: UnixMs) -> Finding {
+    match super::certificates::load(&identity.certificates, now) {
+        Ok(found) => certificates(&found, identity, now),
+        Err(error) => {
+            let remedy = error.remedy().unwrap_or("see the text of the error").to_owned();
+            Finding::Bad { error: error.message().to_owned(), remedy }
+        }
+    }
+}
+
+fn certificates(found: &Found, identity: &IdentitySettings, now: UnixMs) -> Finding {
     let names: Vec<&str> = found.usable.iter().map(|certificate| certificate.name.as_str()).collect();
     let passed_over = found.passed_over.iter().map(|text| format!("; passed over: {text}"));
     let seen = format!("{}{}", names.join(", "), passed_over.collect::<String>());
-    match found.expires_within(chain.identity.certificate_warning, now) {
+    match found.expires_within(identity.certificate_warning, now) {
         None => Finding::Good { seen },
         Some(at) => Finding::Warning {
             seen,

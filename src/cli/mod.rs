@@ -20,6 +20,7 @@ pub mod audit;
 pub mod check;
 #[cfg(feature = "sandbox")]
 pub mod demo;
+pub mod doctor;
 pub mod entities;
 pub mod exit;
 #[cfg(test)]
@@ -135,6 +136,8 @@ enum Command {
     Show(show::Args),
     /// Deliver again what is stored
     Replay(replay::Args),
+    /// Examine the installation and the inbox, and say what to do
+    Doctor(doctor::Args),
     /// Recompute whether every account adds up
     Audit(audit::Args),
     /// Look at what was set aside, and decide about it
@@ -159,6 +162,7 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
         Command::Notices(args) => notices::run(args, global),
         Command::Show(args) => show::run(args, global),
         Command::Replay(args) => replay::run(args, global),
+        Command::Doctor(args) => doctor::run(&args, global),
         Command::Audit(args) => audit::run(&args, global),
         Command::Quarantine(args) => quarantine::run(*args, global),
         Command::Parked(args) => parked::run(args, global),

@@ -3,6 +3,7 @@
 #![cfg(feature = "sandbox")]
 
 mod audit;
+mod doctor;
 mod halves;
 mod quarantine;
 mod stops;

@@ -10,7 +10,6 @@
 //! | inbox locked for long | waits, says it, goes on by itself |
 //! | damaged inbox | ends, or stays up and says it: names the file and what to do; never panics, delivers nothing twice |
 //! | inbox of a newer schema | ends with exit code 74, touches nothing |
-//! | clock that jumps | `src/inbox/sqlite/clock_tests.rs`, `src/worker/pool_tests.rs`: by a clock that the test moves |
 
 #![cfg(feature = "sandbox")]
 

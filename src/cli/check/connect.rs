@@ -29,8 +29,10 @@ const BLOB_HOST_MAX: Duration = Duration::from_secs(20);
 /// One way, and the steps on it.
 #[derive(Debug, Serialize)]
 pub struct Way {
-    name: String,
-    steps: Vec<Step>,
+    /// What it leads to.
+    pub name: String,
+    /// One after the other.
+    pub steps: Vec<Step>,
 }
 
 /// Walks every way; each is told as soon as it has been walked.

@@ -14,7 +14,7 @@ use crate::config::{Config, ConfigError, Files, Findings, LogFormat, LogSettings
 use crate::secret::redact;
 use crate::sink::SinkContext;
 
-mod connect;
+pub(super) mod connect;
 mod decision;
 mod report;
 

@@ -92,11 +92,39 @@ pub struct Audited {
     pub findings: u64,
 }
 
+/// A claim that nothing will end in time by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StuckLease {
+    /// The notice.
+    pub notice: NoticeId,
+    /// Its delivery.
+    pub delivery: DeliveryId,
+    /// Who claimed it.
+    pub worker: String,
+    /// Until when.
+    #[serde(serialize_with = "stamp::at")]
+    pub lease_until: UnixMs,
+}
+
+/// What a look at the file itself found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Examination {
+    /// The version of its schema.
+    pub schema: u32,
+    /// What is damaged; the first of it.
+    pub damage: Vec<String>,
+    /// Claims whose lease ran out long ago, or ends far in the future; the first of them.
+    pub stuck_leases: Vec<StuckLease>,
+}
+
 /// Recomputes whether everything adds up.
 #[async_trait]
 pub trait Audit: Send + Sync {
     /// Looks at up to `notices_max` notices behind `after`.
     async fn audit(&self, after: Option<NoticeId>, notices_max: usize) -> Result<AuditStep, InboxError>;
+
+    /// Looks at the file itself: reads all of it.
+    async fn examine(&self) -> Result<Examination, InboxError>;
 
     /// Remembers a result for `longshore status` and the metrics, in place of the one before.
     async fn remember(&self, audited: Audited) -> Result<(), InboxError>;

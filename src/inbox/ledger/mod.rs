@@ -17,7 +17,7 @@ mod story;
 mod summary;
 mod words;
 
-pub use audit::{Audit, AuditStep, Audited, AuditedAccount, Finding};
+pub use audit::{Audit, AuditStep, Audited, AuditedAccount, Examination, Finding, StuckLease};
 pub use parked::{EntityCount, ParkedGroup, ParkedLine, ParkedSelector, ParkedTotals, ReleaseStep};
 pub use quarantine::{Aside, AsideId, AsideKind, AsideSelector, Decided, Decision, Quarantine, StoppedLane};
 pub use replay::{Pruned, Replay, ReplayPlan, ReplayStep, Retention};

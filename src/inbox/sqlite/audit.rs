@@ -1,6 +1,7 @@
 //! Whether everything adds up: what each notice says of itself, against what its deliveries and records say.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -9,7 +10,9 @@ use super::parking;
 use super::rows::{self, PROGRESS_COLUMNS, count, int, word};
 use super::writer::Outcome;
 use crate::clock::UnixMs;
-use crate::inbox::ledger::{AuditStep, Audited, AuditedAccount, DeliveryState, Finding, HeardAs, NoticeState};
+use crate::inbox::ledger::{
+    AuditStep, Audited, AuditedAccount, DeliveryState, Examination, Finding, HeardAs, NoticeState, StuckLease,
+};
 use crate::inbox::{DeliveryId, Progress, Target};
 use crate::notice::{NoticeId, RouteName, SinkName};
 
@@ -54,6 +57,51 @@ pub(super) fn latest(connection: &Connection) -> Result<Option<Audited>, Fault> 
         })
     });
     Ok(latest.optional()?)
+}
+
+/// What is told of the damage and of stuck leases; the first few say what to do.
+const TOLD_MAX: i64 = 20;
+
+/// A lease that ran out so long ago should have been taken over.
+const OVERDUE: Duration = Duration::from_secs(300);
+
+/// No lease is given for longer; one that ends later was given by another clock.
+const LEASE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn examine(connection: &Connection, now: UnixMs) -> Result<Examination, Fault> {
+    let mut damage = Vec::new();
+    let mut check = connection.prepare(&format!("PRAGMA quick_check({TOLD_MAX})"))?;
+    let mut rows = check.query([])?;
+    while let Some(row) = rows.next()? {
+        let told: String = row.get(0)?;
+        if told != "ok" {
+            damage.push(told);
+        }
+    }
+    let mut check = connection.prepare("PRAGMA foreign_key_check")?;
+    let mut rows = check.query([])?;
+    while let Some(row) = rows.next()?
+        && (damage.len() as i64) < TOLD_MAX
+    {
+        let (table, row, parent): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let row = row.map_or(String::new(), |row| format!(" {row}"));
+        damage.push(format!("row{row} of {table} belongs to one of {parent} that is not there"));
+    }
+    let mut select = connection.prepare(
+        "SELECT notice, id, worker, lease_until FROM deliveries \
+         WHERE state = 'claimed' AND (lease_until < ?1 OR lease_until > ?2) ORDER BY lease_until LIMIT ?3",
+    )?;
+    let stuck = select.query_map(params![now.minus(OVERDUE).0, now.plus(LEASE_MAX).0, TOLD_MAX], |row| {
+        Ok(StuckLease {
+            notice: NoticeId(row.get(0)?),
+            delivery: DeliveryId(row.get(1)?),
+            worker: row.get(2)?,
+            lease_until: UnixMs(row.get(3)?),
+        })
+    })?;
+    let stuck_leases = stuck.collect::<Result<_, _>>()?;
+    let schema = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(Examination { schema, damage, stuck_leases })
 }
 
 struct NoticeRow {

@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use super::writer::{DURABLE, Nature};
 use super::{SqliteInbox, audit, daemons, decide, parking, prune, quarantine, replay, select, story, summary};
 use crate::inbox::ledger::{
-    Aside, AsideId, AsideSelector, Audit, AuditStep, Audited, DaemonReport, Decided, Decision, EntityCount, Ledger,
-    NoticeLine, ParkedGroup, ParkedLine, ParkedSelector, Pruned, Quarantine, ReleaseStep, Replay, ReplayPlan,
-    ReplayStep, Retention, RunKind, Selector, StoppedLane, Story, Summary,
+    Aside, AsideId, AsideSelector, Audit, AuditStep, Audited, DaemonReport, Decided, Decision, EntityCount,
+    Examination, Ledger, NoticeLine, ParkedGroup, ParkedLine, ParkedSelector, Pruned, Quarantine, ReleaseStep, Replay,
+    ReplayPlan, ReplayStep, Retention, RunKind, Selector, StoppedLane, Story, Summary,
 };
 use crate::inbox::{DeliveryId, EntityKey, InboxError, RunId};
 use crate::notice::{EntityName, NoticeId, RouteName, SinkName};
@@ -153,6 +153,11 @@ impl Quarantine for SqliteInbox {
 impl Audit for SqliteInbox {
     async fn audit(&self, after: Option<NoticeId>, notices_max: usize) -> Result<AuditStep, InboxError> {
         self.readers.run(move |connection| audit::step(connection, after, notices_max)).await
+    }
+
+    async fn examine(&self) -> Result<Examination, InboxError> {
+        let now = self.clock.now();
+        self.readers.run(move |connection| audit::examine(connection, now)).await
     }
 
     async fn remember(&self, audited: Audited) -> Result<(), InboxError> {
