@@ -62,6 +62,10 @@ fn every_key_stands_in_the_example_and_can_be_read() {
             let kind = table.get("type").and_then(|kind| kind.get_ref().as_str()).unwrap_or_default();
             for (key, value) in table {
                 found.insert(format!("{}.{kind}.{}", section.get_ref(), key.get_ref()));
+                if key.get_ref() == "expect" {
+                    let inner = value.get_ref().as_table().expect("a table");
+                    found.extend(inner.iter().map(|(inner, _)| format!("expect..{}", inner.get_ref())));
+                }
                 if matches!(key.get_ref().as_ref(), "only" | "parents") {
                     let first = value.get_ref().as_array().expect("a list").first().expect("an element");
                     let first = first.get_ref().as_table().expect("a table");
@@ -70,11 +74,12 @@ fn every_key_stands_in_the_example_and_can_be_read() {
             }
         }
     }
-    let sections: [(&str, &str, &[&str]); 23] = [
+    let sections: [(&str, &str, &[&str]); 24] = [
         ("identity", "", written::Identity::KEYS),
         ("tokens", "", written::Tokens::KEYS),
         ("feed", "service-bus", written::ServiceBusFeed::KEYS),
         ("feed", "drop", written::DropFeed::KEYS),
+        ("expect", "", written::Expected::KEYS),
         ("feed", "bucket", written::BucketFeed::KEYS),
         ("feed", "webhook", written::WebhookFeed::KEYS),
         ("entity", "", written::Entity::KEYS),

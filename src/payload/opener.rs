@@ -98,7 +98,12 @@ impl PayloadOpener {
             return Err(PayloadError::Opaque { object: super::object_of(notice), media_type });
         }
         let plan = Plan { form, hints: hints.clone(), batch, limits: self.limits.clone() };
-        let content_type = notice.metadata.content_type.clone();
+        let mut content_type = notice.metadata.content_type.clone();
+        if let (Form::Csv, Some(charset)) = (form, &hints.csv_charset)
+            && !content_type.as_deref().unwrap_or_default().to_ascii_lowercase().contains("charset")
+        {
+            content_type = Some(format!("text/csv; charset={charset}"));
+        }
         let job: Job<RecordBatch> = Arc::new(move |decompressor, emit| {
             let mut text = Text::new(&mut *decompressor, content_type.as_deref());
             let records = split::split(&plan, &mut text, emit)?;

@@ -125,6 +125,16 @@ pub struct FormatHints {
     pub xml_record_element: Option<String>,
     /// The separator of CSV columns; `None`: found out from the header line.
     pub csv_separator: Option<u8>,
+    /// The sign around CSV values that hold a separator; `None`: `"`.
+    pub csv_quote: Option<u8>,
+    /// The charset of CSV whose content type names none and that begins with no mark; `None`: UTF-8.
+    pub csv_charset: Option<String>,
+    /// The CSV value that means null; `None`: none does.
+    pub csv_null: Option<String>,
+    /// How CSV columns are spelt, whatever their case in the header.
+    pub csv_columns: Vec<String>,
+    /// Prefixes whose CSV columns are gathered into an object each, such as `Payload.`.
+    pub csv_gather: Vec<String>,
 }
 
 /// A condition on a record: the value at a JSON pointer equals one of these values.

@@ -13,6 +13,13 @@ use crate::config::written::{Document, Only, Route, Sink};
 use crate::notice::{FeedName, RouteName, SinkName};
 use crate::route::{Condition, FormatHints, Match, RouteSettings};
 
+const SEPARATORS: &str = "must be one ASCII sign such as \",\", \";\", \"|\" or \"\\t\"";
+const QUOTES: &str = "must be one ASCII sign such as \"\\\"\" or \"'\"";
+
+fn texts(written: &Written<Vec<Spanned<String>>>) -> Vec<String> {
+    each(written).iter().map(|text| text.get_ref().clone()).collect()
+}
+
 impl Rules<'_, '_> {
     pub(super) fn routes(&mut self, document: &Document) -> Vec<RouteSettings> {
         let written = each(&document.route);
@@ -92,7 +99,12 @@ impl Rules<'_, '_> {
                 .collect(),
             format: FormatHints {
                 xml_record_element: route.xml_record_element.value().cloned(),
-                csv_separator: self.separator(&route.csv_separator),
+                csv_separator: self.sign("route.csv_separator", &route.csv_separator, b"\"\n\r", SEPARATORS),
+                csv_quote: self.sign("route.csv_quote", &route.csv_quote, b"\n\r", QUOTES),
+                csv_charset: self.charset(&route.csv_charset),
+                csv_null: route.csv_null.value().cloned(),
+                csv_columns: texts(&route.csv_columns),
+                csv_gather: texts(&route.csv_gather),
             },
             parents: self.parents(route, document),
             parking: self.parking_of(route),
@@ -127,20 +139,27 @@ impl Rules<'_, '_> {
         Some(Condition { pointer: pointer?.get_ref().0.clone(), equals })
     }
 
-    fn separator(&mut self, written: &Written<String>) -> Option<u8> {
-        let separator = written.spanned()?;
-        match separator.get_ref().as_bytes() {
-            [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b"\"\n\r".contains(byte) => Some(*byte),
+    /// One ASCII sign that is none of `without`.
+    fn sign(&mut self, key: &str, written: &Written<String>, without: &[u8], must: &str) -> Option<u8> {
+        let sign = written.spanned()?;
+        match sign.get_ref().as_bytes() {
+            [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !without.contains(byte) => Some(*byte),
             _ => {
-                let shown = self.problems.written(separator.span());
-                self.problems.add(Problem::new(
-                    separator.span(),
-                    format!("`route.csv_separator` cannot be {shown}"),
-                    "must be one ASCII sign such as \",\", \";\", \"|\" or \"\\t\"",
-                ));
+                let shown = self.problems.written(sign.span());
+                self.problems.add(Problem::new(sign.span(), format!("`{key}` cannot be {shown}"), must));
                 None
             }
         }
+    }
+
+    fn charset(&mut self, written: &Written<String>) -> Option<String> {
+        let charset = written.spanned()?;
+        if encoding_rs::Encoding::for_label(charset.get_ref().as_bytes()).is_none() {
+            let shown = self.problems.written(charset.span());
+            let message = format!("`route.csv_charset` cannot be {shown}");
+            self.problems.add(Problem::new(charset.span(), message, "must be a charset such as \"windows-1252\""));
+        }
+        Some(charset.get_ref().clone())
     }
 
     fn feeds_without_route(&mut self, document: &Document, routes: &[(RouteSettings, Range<usize>)]) {

@@ -261,7 +261,7 @@ fn parse_window(text: &str) -> Option<Window> {
     Some(Window { from: parse_time_of_day(from)?, to: parse_time_of_day(to)? })
 }
 
-fn parse_time_of_day(text: &str) -> Option<TimeOfDay> {
+pub(super) fn parse_time_of_day(text: &str) -> Option<TimeOfDay> {
     let (hour, minute) = text.trim().split_once(':')?;
     let two_digits = |part: &str| (part.len() == 2).then(|| part.parse::<i8>().ok()).flatten();
     TimeOfDay::new(two_digits(hour)?, two_digits(minute)?, 0, 0).ok()

@@ -5,7 +5,7 @@ use toml::Spanned;
 use super::{DAY, Raw, SECOND, YEAR};
 use crate::config::reader::section;
 use crate::config::value::{Glob, Name, OneOf, PathText, Size, Time, Whole, Word};
-use crate::feed::drop::DateOrder;
+use crate::feed::drop::{DateOrder, Every};
 
 section! {
     /// A place where files are dropped.
@@ -32,10 +32,20 @@ section! {
         pattern: String,
         date_order: OneOf<DateOrder>,
         zone: String,
+        expect: Expected,
         spool: PathText,
         file_bytes_max: Size<1>,
         entries_max: Whole<1, 1_000_000>,
         unpacked_bytes_max: Size<1>,
+    }
+}
+
+section! {
+    /// What has to come, and by when.
+    Expected {
+        every: OneOf<Every>,
+        by: String,
+        zone: String,
     }
 }
 
@@ -59,4 +69,8 @@ impl Word for AfterWord {
 impl Word for DateOrder {
     const WORDS: &'static [(&'static str, Self)] =
         &[("DDMMYYYY", Self::DayMonthYear), ("MMDDYYYY", Self::MonthDayYear), ("YYYYMMDD", Self::YearMonthDay)];
+}
+
+impl Word for Every {
+    const WORDS: &'static [(&'static str, Self)] = &[("day", Self::Day), ("weekday", Self::Weekday)];
 }

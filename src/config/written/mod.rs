@@ -20,7 +20,7 @@ use crate::inbox::{OnPoison, Ordering};
 use crate::route::{AtDeadline, Match, MissingParent};
 use crate::sink::{DirectoryFormat, HttpBody, HttpMethod};
 
-pub use drop::{AfterWord, DropFeed};
+pub use drop::{AfterWord, DropFeed, Expected};
 pub use feeds::{BucketFeed, BucketProvider, BucketTypeFrom, Feed, ServiceBusFeed, WebhookFeed};
 
 mod drop;
@@ -93,6 +93,11 @@ section! {
         only: Vec<Spanned<Only>>,
         xml_record_element: String,
         csv_separator: String,
+        csv_quote: String,
+        csv_charset: String,
+        csv_null: String,
+        csv_columns: Vec<Spanned<String>>,
+        csv_gather: Vec<Spanned<String>>,
         parents: Vec<Spanned<Parent>>,
         missing_parent: OneOf<MissingParent>,
         park_for: Time<SECOND, YEAR>,

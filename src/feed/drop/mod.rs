@@ -30,9 +30,11 @@ use crate::notice::FeedName;
 mod archive;
 mod columns;
 mod directory;
+mod expect;
 mod feed;
 mod files;
 mod ftp;
+mod look;
 mod naming;
 mod notices;
 mod probe;
@@ -49,6 +51,7 @@ mod watch;
 mod tests;
 
 pub use archive::ArchiveLimits;
+pub use expect::{Every, Expect};
 pub use feed::DropFeed;
 pub use files::FileFilter;
 pub use ftp::FtpSettings;
@@ -83,6 +86,8 @@ pub struct DropSettings {
     pub after: After,
     /// How blob type and date are read from a name.
     pub naming: Naming,
+    /// What has to come, and by when.
+    pub expect: Option<Expect>,
     /// Bounds of what a file may be.
     pub limits: ArchiveLimits,
     /// The largest number of notices in one commit.

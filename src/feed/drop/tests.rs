@@ -75,6 +75,7 @@ impl World {
                 date_order: DateOrder::DayMonthYear,
                 zone: TimeZone::UTC,
             },
+            expect: None,
             limits: ArchiveLimits {
                 file_bytes_max: 1 << 20,
                 entries_max: 1_000,
@@ -375,5 +376,26 @@ async fn two_daemons_do_not_look_after_one_spool() {
     .await;
     stop.cancel();
     second.await.expect("the feed ends");
+    running.end().await;
+}
+
+#[tokio::test]
+async fn what_is_late_is_an_alarm_until_it_comes() {
+    let mut world = World::new();
+    let by = jiff::civil::Time::constant(7, 0, 0, 0);
+    world.settings.expect = Some(Expect { every: Every::Day, by, zone: TimeZone::UTC });
+    let running = world.run();
+    let is = |good: bool| {
+        world.context.health.parts().into_iter().any(|part| {
+            part.name == "arrivals of feed netcore" && matches!(part.condition, Condition::Good { .. }) == good
+        })
+    };
+    until(async || is(true)).await;
+    world.clock.advance(Duration::from_secs(2 * 3_600));
+    until(async || is(false)).await;
+    let metrics = world.context.metrics.encode().expect("text");
+    assert!(metrics.contains("longshore_feed_late_days{source=\"netcore\"} 1"), "{metrics}");
+    lay(&world.path(ZIP), &day(5));
+    until(async || is(true)).await;
     running.end().await;
 }

@@ -1,17 +1,17 @@
 //! CSV: the first row names the columns, every further row is a record: an object of strings, in the columns' order.
 //!
-//! The rule, in full: names are trimmed; a column without a name is `columnN`, counted from 1; a name that came before gets
-//! `_2`, `_3` and so on. Values are kept as they are, as strings. A row with more or fewer values than there are names
-//! is set aside. The separator is the route's, or whichever of `,` `;` tab and `|` is most frequent in the header.
+//! What becomes of names and values, `columns` says. A row with more or fewer values than there are names is set aside.
+//! The separator is the route's, or whichever of `,` `;` tab and `|` is most frequent in the header.
 
-use std::collections::HashSet;
 use std::io::Read;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
 use super::batches::Batches;
+use super::columns::Layout;
 use super::{Emit, Plan, Stop};
 use crate::payload::decode::text::Text;
+use crate::route::FormatHints;
 
 const READ_BYTES: usize = 64 << 10;
 
@@ -34,7 +34,7 @@ pub fn csv_columns(head: &[u8]) -> Vec<String> {
         return Vec::new();
     }
     let (mut values, mut ends) = (vec![0; start.len()], vec![0; COLUMNS_MAX]);
-    let mut reader = ReaderBuilder::new().delimiter(separator_of(&start)).build();
+    let mut reader = ReaderBuilder::new().delimiter(separator_of(&start, b'"')).build();
     let (_, _, _, count) = reader.read_record(&start, &mut values, &mut ends);
     let mut from = 0;
     let names = ends[..count].iter().map(|end| {
@@ -52,9 +52,11 @@ pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_
     // arrives.
     input.fill_whole()?;
     input.offset = input.text.mark_bytes();
-    let separator = plan.hints.csv_separator.unwrap_or_else(|| separator_of(input.rest()));
+    let quote = plan.hints.csv_quote.unwrap_or(b'"');
+    let separator = plan.hints.csv_separator.unwrap_or_else(|| separator_of(input.rest(), quote));
     let mut rows = Rows {
-        reader: ReaderBuilder::new().delimiter(separator).build(),
+        reader: ReaderBuilder::new().delimiter(separator).quote(quote).build(),
+        quote,
         row: Row {
             values: vec![0; plan.limits.record_bytes_max.min(VALUES_BYTES_AT_FIRST)],
             ends: vec![0; COLUMNS_AT_FIRST],
@@ -68,10 +70,10 @@ pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_
     let Some(header) = rows.next(&mut input)? else {
         return batches.finish(input.offset);
     };
-    let keys = keys(header).map_err(Stop::Unreadable)?;
+    let mut layout = layout(header, &plan.hints).map_err(Stop::Unreadable)?;
     let mut body = Vec::new();
     while let Some(row) = rows.next(&mut input)? {
-        match write_object(&keys, row, &mut body) {
+        match write_object(&mut layout, row, &mut body) {
             Ok(()) => batches.push(&body, row.offset)?,
             Err(reason) => batches.push_bad(reason, &row.start, row.offset)?,
         }
@@ -161,6 +163,7 @@ impl Row {
 
 struct Rows {
     reader: Reader,
+    quote: u8,
     row: Row,
     bytes_max: usize,
     kept_max: usize,
@@ -181,7 +184,7 @@ impl Rows {
             let (result, read, written, ended) =
                 self.reader.read_record(input.rest(), &mut row.values[values_from..], &mut row.ends[row.count..]);
             let raw = &input.rest()[..read];
-            quotes += raw.iter().filter(|byte| **byte == b'"').count();
+            quotes += raw.iter().filter(|byte| **byte == self.quote).count();
             let room = self.kept_max.saturating_sub(row.start.len()).min(raw.len());
             row.start.extend_from_slice(&raw[..room]);
             input.advance(read);
@@ -224,12 +227,12 @@ impl Rows {
 }
 
 /// The most frequent separator of the header line, outside of quotation marks.
-fn separator_of(start: &[u8]) -> u8 {
+fn separator_of(start: &[u8], quote: u8) -> u8 {
     let mut counts = [0_usize; SEPARATORS.len()];
     let mut is_quoted = false;
     for byte in start {
         match byte {
-            b'"' => is_quoted = !is_quoted,
+            byte if *byte == quote => is_quoted = !is_quoted,
             b'\r' | b'\n' if !is_quoted && counts != [0; SEPARATORS.len()] => break,
             _ if is_quoted => {}
             _ => {
@@ -244,51 +247,22 @@ fn separator_of(start: &[u8]) -> u8 {
     SEPARATORS[at]
 }
 
-/// The columns' names, each as a JSON string with its colon.
-fn keys(header: &Row) -> Result<Vec<Vec<u8>>, String> {
+/// What becomes of the columns that the header names.
+fn layout(header: &Row, hints: &FormatHints) -> Result<Layout, String> {
     if let Some(fault) = &header.fault {
         return Err(format!("its header line cannot be used: {fault}"));
     }
-    let mut taken = HashSet::new();
-    let mut keys = Vec::with_capacity(header.count);
-    for (at, name) in header.values().enumerate() {
-        let name = std::str::from_utf8(name).map_err(|_| "its header line is not UTF-8".to_owned())?.trim();
-        let name = if name.is_empty() { format!("column{}", at + 1) } else { name.to_owned() };
-        let mut unique = name.clone();
-        let mut again = 1;
-        while !taken.insert(unique.clone()) {
-            again += 1;
-            unique = format!("{name}_{again}");
-        }
-        let mut key = Vec::new();
-        write_string(&unique, &mut key);
-        key.push(b':');
-        keys.push(key);
-    }
-    Ok(keys)
+    let names: Result<Vec<_>, _> = header.values().map(std::str::from_utf8).collect();
+    let names = names.map_err(|_| "its header line is not UTF-8".to_owned())?;
+    Ok(Layout::of(names.into_iter(), hints))
 }
 
-fn write_object(keys: &[Vec<u8>], row: &Row, body: &mut Vec<u8>) -> Result<(), String> {
+fn write_object(layout: &mut Layout, row: &Row, body: &mut Vec<u8>) -> Result<(), String> {
     if let Some(fault) = &row.fault {
         return Err(fault.clone());
     }
-    if row.count != keys.len() {
-        return Err(format!("it has {} values, and the header names {} columns", row.count, keys.len()));
+    if row.count != layout.len() {
+        return Err(format!("it has {} values, and the header names {} columns", row.count, layout.len()));
     }
-    body.clear();
-    body.push(b'{');
-    for (at, (key, value)) in keys.iter().zip(row.values()).enumerate() {
-        let value = std::str::from_utf8(value).map_err(|_| format!("its value number {} is not UTF-8", at + 1))?;
-        if at > 0 {
-            body.push(b',');
-        }
-        body.extend_from_slice(key);
-        write_string(value, body);
-    }
-    body.push(b'}');
-    Ok(())
-}
-
-fn write_string(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("a string can always be written to memory");
+    layout.write(row.values(), body)
 }

@@ -9,6 +9,7 @@
 //! 5. A bad record never ends the payload, unless there are more than `bad_records_max` of them.
 
 mod batches;
+mod columns;
 mod csv;
 mod json;
 mod json_lines;

@@ -228,6 +228,33 @@ mod csv {
     }
 
     #[test]
+    fn columns_of_a_prefix_are_gathered_and_names_take_the_spelling_that_is_wished_for() {
+        let mut set = plan(Form::Csv);
+        set.hints.csv_gather = vec!["Payload.".to_owned()];
+        set.hints.csv_columns = vec!["eventId".to_owned()];
+        set.hints.csv_null = Some("\\N".to_owned());
+        let text = b"EVENTID,PAYLOAD.price,ts,Payload.name,payload.price\n1,2,\\N,a,\\N\n";
+        let expected = r#"{"eventId":"1","ts":null,"Payload":{"price":"2","name":"a","price_2":null}}"#;
+        assert_eq!(run(&set, text, &[3]).bodies, [expected]);
+    }
+
+    #[test]
+    fn a_column_that_is_named_as_the_prefix_holds_the_object_as_json() {
+        let mut set = plan(Form::Csv);
+        set.hints.csv_gather = vec!["Payload.".to_owned()];
+        let text = b"id,Payload.\n1,\"{\"\"a\"\":\n1.0}\"\n2,{broken\n";
+        let expected = [r#"{"id":"1","Payload":{"a": 1.0}}"#, r#"{"id":"2","Payload":"{broken"}"#];
+        assert_eq!(run(&set, text, &[3]).bodies, expected);
+    }
+
+    #[test]
+    fn the_sign_of_quotation_is_a_setting() {
+        let mut set = plan(Form::Csv);
+        set.hints.csv_quote = Some(b'\'');
+        assert_eq!(run(&set, b"a,'b;;;c'\n'1,2',\"\n", &[2]).bodies, [r#"{"a":"1,2","b;;;c":"\""}"#]);
+    }
+
+    #[test]
     fn an_empty_file_and_a_mere_header_have_no_records() {
         assert!(bodies(Form::Csv, "").is_empty());
         assert!(bodies(Form::Csv, "\n\r\n").is_empty());

@@ -12,9 +12,9 @@ use crate::config::meaning::{Rules, globs, section, work};
 use crate::config::problem::Problem;
 use crate::config::reader::Written;
 use crate::config::value::{Glob, OneOf, Size, Time, Whole};
-use crate::config::written::{AfterWord, Document, DropFeed};
+use crate::config::written::{AfterWord, Document, DropFeed, Expected};
 use crate::config::{FeedConfig, FeedKind};
-use crate::feed::drop::{After, ArchiveLimits, DropSettings, FileFilter, Naming, Pattern};
+use crate::feed::drop::{After, ArchiveLimits, DropSettings, Expect, FileFilter, Naming, Pattern};
 use crate::payload::PayloadLimits;
 
 /// What is being written, by the manners of the usual transfer programs.
@@ -42,6 +42,7 @@ impl Rules<'_, '_> {
         let key = |key: &str| format!("feed.{key}");
         let date_order = self.or(&key("date_order"), &feed.date_order, OneOf(Default::default())).0;
         let zone = self.zone("feed.zone", &feed.zone).unwrap_or(TimeZone::UTC);
+        let expect = self.expected(&feed.expect, &zone);
         let poll = self.or(&key("poll"), &feed.poll, Time(POLL)).0;
         let stable_for = self.or(&key("stable_for"), &feed.stable_for, Time(STABLE_FOR)).0;
         let incomplete_for = self.or(&key("incomplete_for"), &feed.incomplete_for, Time(INCOMPLETE_FOR)).0;
@@ -73,6 +74,7 @@ impl Rules<'_, '_> {
             incomplete_for,
             after: after?,
             naming: Naming { pattern: pattern?, date_order, zone },
+            expect,
             limits,
             commit_notices_max: usize::try_from(
                 inbox.commit_notices_max.value().map_or(work::COMMIT_NOTICES_MAX, |max| max.0),
@@ -137,6 +139,20 @@ impl Rules<'_, '_> {
                 Some(After::Move(name.to_owned()))
             }
         }
+    }
+
+    fn expected(&mut self, written: &Written<Expected>, feed_zone: &TimeZone) -> Option<Expect> {
+        let expected = written.spanned()?;
+        let (keys, span) = (expected.get_ref(), expected.span());
+        let by = self.required("`feed.expect`", span, "by", &keys.by, "\"07:00\"")?;
+        let Some(time) = work::parse_time_of_day(by.get_ref()) else {
+            let shown = self.problems.written(by.span());
+            let message = format!("`feed.expect.by` cannot be {shown}");
+            self.problems.add(Problem::new(by.span(), message, "must be a time of day such as \"07:00\""));
+            return None;
+        };
+        let zone = self.zone("feed.expect.zone", &keys.zone).unwrap_or_else(|| feed_zone.clone());
+        Some(Expect { every: keys.every.value().map_or_else(Default::default, |every| every.0), by: time, zone })
     }
 
     fn marker(&mut self, written: &Written<String>) -> Option<String> {
