@@ -42,3 +42,7 @@ pub mod probe;
 pub mod record;
 pub mod secret;
 mod write_ahead;
+
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;

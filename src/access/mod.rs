@@ -23,6 +23,8 @@ mod entra_transport;
 mod error;
 #[cfg(test)]
 mod fakes;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod keeper;
 mod probe;
 mod sas;

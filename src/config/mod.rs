@@ -32,6 +32,8 @@ use crate::route::{EntitySettings, Match, RouteSettings};
 use crate::sink::SinkSettings;
 use crate::worker::WorkSettings;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod keys;
 mod log;
 mod meaning;

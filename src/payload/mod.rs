@@ -21,6 +21,8 @@ mod decode;
 mod error;
 mod fetch;
 mod form;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod opener;
 mod split;
 mod stream;

@@ -201,7 +201,7 @@ async fn an_address_reaches_only_what_the_vendor_named_whatever_it_tries() {
     let daemon = world.start(&["run"]);
     let count = tricks.len() as u64;
     world.wait("all have ended", |summary| summary.notices.finished + summary.notices.quarantined == count).await;
-    let metrics = metrics(&daemon).await;
+    let metrics = ask(&daemon, "metrics").await;
     let log = daemon.stop().await;
 
     // The broker keeps the order, so that the n-th trick is notice n.
@@ -272,11 +272,13 @@ fn is_stray(line: &str) -> bool {
     !inside || query.contains("evil") || query.matches("sig=").count() != 1
 }
 
-async fn metrics(daemon: &Daemon) -> String {
+/// What the daemon answers on a page of its own.
+pub async fn ask(daemon: &Daemon, page: &str) -> String {
     let log = daemon.log();
-    let address = log.lines().find(|line| line.contains("serving health and metrics")).expect("it says where");
-    let address = address.rsplit_once("address=").expect("an address").1.split_whitespace().next().expect("one");
+    let line = log.lines().find(|line| line.contains("serving health and metrics")).expect("it says where");
+    let address = line.rsplit_once("127.0.0.1:").expect("an address").1;
+    let port: String = address.chars().take_while(char::is_ascii_digit).collect();
     let client = longshore::net::http_client(None, longshore::net::HttpLimits::default()).expect("a client");
-    let answer = client.get(format!("http://{address}/metrics")).send().await.expect("an answer");
+    let answer = client.get(format!("http://127.0.0.1:{port}/{page}")).send().await.expect("an answer");
     answer.text().await.expect("text")
 }

@@ -15,6 +15,9 @@ use crate::feed::service_bus::metadata::{self, Unreadable};
 use crate::notice::{FeedName, HeardNotice, Metadata, Verdict};
 use crate::secret::redact;
 
+/// The constructors of binary and string (AMQP 1.0, part 1, section 1.6.19 and 1.6.20).
+const TEXT_CODES: [u8; 4] = [0xa0, 0xb0, 0xa1, 0xb1];
+
 /// A message as it is received: its body is left as it came.
 pub(super) type RawMessage = Message<Body<LazyValue>>;
 
@@ -65,12 +68,16 @@ fn raw_body(body: Body<LazyValue>) -> Result<Bytes, String> {
             }
             Ok(Bytes::from(whole))
         }
-        Body::Value(value) => match serde_amqp::from_slice::<Value>(value.0.as_slice()) {
-            Ok(Value::String(text)) => Ok(Bytes::from(text)),
-            Ok(Value::Binary(bytes)) => Ok(Bytes::from(bytes.into_vec())),
-            // Not text: the encoded value itself is what is kept.
-            _ => Ok(value.0.into_bytes()),
-        },
+        // Nothing else is decoded: the library calls itself for each level of a value, and ends the process on a deep one.
+        Body::Value(value) if value.0.as_slice().first().is_some_and(|code| TEXT_CODES.contains(code)) => {
+            match serde_amqp::from_slice::<Value>(value.0.as_slice()) {
+                Ok(Value::String(text)) => Ok(Bytes::from(text)),
+                Ok(Value::Binary(bytes)) => Ok(Bytes::from(bytes.into_vec())),
+                _ => Ok(value.0.into_bytes()),
+            }
+        }
+        // Not text: the encoded value itself is what is kept.
+        Body::Value(value) => Ok(value.0.into_bytes()),
         Body::Sequence(sections) => {
             let mut whole = Vec::new();
             for value in sections.into_iter().flat_map(|section| section.0) {

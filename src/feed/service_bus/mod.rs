@@ -44,6 +44,8 @@ mod backoff;
 mod batch;
 mod cbs;
 mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod hear;
 mod link;
 mod management;

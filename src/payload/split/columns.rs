@@ -5,7 +5,7 @@
 //! object of that name (`Payload.price` the `price` of `Payload`), which stands after the others. A column that is named
 //! as the prefix itself holds that object as JSON. A value that is the text for null is null; all others are strings.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use crate::route::FormatHints;
 
@@ -40,15 +40,15 @@ impl Layout {
             .iter()
             .map(|prefix| (prefix.as_str(), prefix.trim_end_matches(|c: char| !c.is_alphanumeric())))
             .collect();
-        let mut groups: Vec<(usize, HashSet<String>)> = Vec::new();
-        let mut taken = HashSet::new();
+        let mut groups: Vec<(usize, HashMap<String, usize>)> = Vec::new();
+        let mut taken = HashMap::new();
         let mut columns = Vec::new();
         for (at, name) in names.enumerate() {
             let name = name.trim();
             let gathered = prefixes.iter().enumerate().find_map(|(at, (prefix, _))| Some((at, rest(name, prefix)?)));
             if let Some((prefix, member)) = gathered.filter(|(_, member)| !member.is_empty()) {
                 let group = groups.iter().position(|(of, _)| *of == prefix).unwrap_or_else(|| {
-                    groups.push((prefix, HashSet::new()));
+                    groups.push((prefix, HashMap::new()));
                     groups.len() - 1
                 });
                 let key = key(&unique(member, &mut groups[group].1));
@@ -124,14 +124,22 @@ fn is_same(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other)
 }
 
-fn unique(name: &str, taken: &mut HashSet<String>) -> String {
-    let mut unique = name.to_owned();
-    let mut again = 1;
-    while !taken.insert(unique.clone()) {
-        again += 1;
-        unique = format!("{name}_{again}");
+/// The name, with a number if it is taken; `taken` has the number that each name came to, so that a header of nothing but
+/// one name does not cost the square of its length.
+fn unique(name: &str, taken: &mut HashMap<String, usize>) -> String {
+    if !taken.contains_key(name) {
+        taken.insert(name.to_owned(), 1);
+        return name.to_owned();
     }
-    unique
+    loop {
+        let again = taken.entry(name.to_owned()).or_insert(1);
+        *again += 1;
+        let unique = format!("{name}_{again}");
+        if !taken.contains_key(&unique) {
+            taken.insert(unique.clone(), 1);
+            return unique;
+        }
+    }
 }
 
 fn key(name: &str) -> Vec<u8> {

@@ -2,11 +2,20 @@
 //!
 //! What becomes of names and values, `columns` says. A row with more or fewer values than there are names is set aside.
 //! The separator is the route's, or whichever of `,` `;` tab and `|` is most frequent in the header.
+//!
+//! A quotation mark that is not closed before the end of the file, or within `record_bytes_max`, would take the rows after
+//! it along. So the line in which it opens is set aside alone, and reading goes on at the next line; a value that is too
+//! long and stands on one line costs its row, as before.
+//! Nothing is read more than twice for it: what stood in the open value had marks in pairs alone, which open nothing in a
+//! line of their own.
+
+mod quotes;
 
 use std::io::Read;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
+use self::quotes::Quotes;
 use super::batches::Batches;
 use super::columns::Layout;
 use super::{Emit, Plan, Stop};
@@ -55,8 +64,8 @@ pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_
     let quote = plan.hints.csv_quote.unwrap_or(b'"');
     let separator = plan.hints.csv_separator.unwrap_or_else(|| separator_of(input.rest(), quote));
     let mut rows = Rows {
+        quotes: Quotes::new(separator, quote),
         reader: ReaderBuilder::new().delimiter(separator).quote(quote).build(),
-        quote,
         row: Row {
             values: vec![0; plan.limits.record_bytes_max.min(VALUES_BYTES_AT_FIRST)],
             ends: vec![0; COLUMNS_AT_FIRST],
@@ -100,6 +109,8 @@ impl<R: Read> Input<'_, R> {
     fn fill(&mut self) -> Result<(), Stop> {
         if self.from == self.to && !self.is_ended {
             self.from = 0;
+            // It may have grown when something was read again.
+            self.piece.truncate(READ_BYTES);
             self.to = self.text.read(&mut self.piece)?;
             self.is_ended = self.to == 0;
         }
@@ -123,6 +134,17 @@ impl<R: Read> Input<'_, R> {
     fn advance(&mut self, bytes: usize) {
         self.from += bytes;
         self.offset += bytes as u64;
+    }
+
+    /// Goes back to where `tail` begins, which was read last.
+    fn read_again(&mut self, mut tail: Vec<u8>) {
+        self.offset -= tail.len() as u64;
+        tail.extend_from_slice(self.rest());
+        self.from = 0;
+        self.to = tail.len();
+        tail.resize(tail.len().max(READ_BYTES), 0);
+        self.piece = tail;
+        self.is_ended = false;
     }
 
     /// Steps over empty lines, so that a row's offset is its own.
@@ -163,7 +185,7 @@ impl Row {
 
 struct Rows {
     reader: Reader,
-    quote: u8,
+    quotes: Quotes,
     row: Row,
     bytes_max: usize,
     kept_max: usize,
@@ -171,20 +193,25 @@ struct Rows {
 
 impl Rows {
     fn next<R: Read>(&mut self, input: &mut Input<'_, R>) -> Result<Option<&Row>, Stop> {
+        Ok(self.read(input)?.then_some(&self.row))
+    }
+
+    /// Reads the next row; `false` when there is none.
+    fn read<R: Read>(&mut self, input: &mut Input<'_, R>) -> Result<bool, Stop> {
         input.skip_line_ends()?;
         let row = &mut self.row;
         row.offset = input.offset;
         row.start.clear();
         row.fault = None;
         row.count = 0;
-        let mut quotes = 0_usize;
+        self.quotes.start_row();
         let mut values_from = 0;
         loop {
             input.fill()?;
             let (result, read, written, ended) =
                 self.reader.read_record(input.rest(), &mut row.values[values_from..], &mut row.ends[row.count..]);
             let raw = &input.rest()[..read];
-            quotes += raw.iter().filter(|byte| **byte == self.quote).count();
+            self.quotes.read(raw);
             let room = self.kept_max.saturating_sub(row.start.len()).min(raw.len());
             row.start.extend_from_slice(&raw[..room]);
             input.advance(read);
@@ -197,6 +224,11 @@ impl Rows {
                 ReadRecordResult::OutputFull if row.fault.is_none() => {
                     if row.values.len() >= self.bytes_max {
                         row.fault = Some(format!("it is longer than {} bytes", self.bytes_max));
+                        if let Some(tail) = self.quotes.take_tail() {
+                            let why = format!("within {} bytes", self.bytes_max);
+                            self.end_at_line(input, tail, &why);
+                            return Ok(true);
+                        }
                     } else {
                         row.values.resize((row.values.len() * 2).min(self.bytes_max), 0);
                     }
@@ -212,17 +244,39 @@ impl Rows {
                 ReadRecordResult::OutputFull => values_from = 0,
                 ReadRecordResult::OutputEndsFull => row.count = 0,
                 ReadRecordResult::Record => {
-                    if input.is_ended && quotes % 2 == 1 && row.fault.is_none() {
+                    if input.is_ended && self.quotes.is_open() && row.fault.is_none() {
                         row.fault = Some("its quotation mark is not closed before the end of the file".to_owned());
+                        if let Some(tail) = self.quotes.take_tail() {
+                            self.end_at_line(input, tail, "before the end of the file");
+                            return Ok(true);
+                        }
                     }
                     while row.start.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
                         row.start.pop();
                     }
-                    return Ok(Some(row));
+                    return Ok(true);
                 }
-                ReadRecordResult::End => return Ok(None),
+                ReadRecordResult::End => return Ok(false),
             }
         }
+    }
+}
+
+impl Rows {
+    /// Ends the row with the line in which its quotation mark opens; `tail` is everything that was read after that line.
+    fn end_at_line<R: Read>(&mut self, input: &mut Input<'_, R>, tail: Vec<u8>, why: &str) {
+        let line = input.offset - tail.len() as u64 - self.row.offset;
+        self.row.start.truncate(usize::try_from(line).unwrap_or(usize::MAX));
+        while self.row.start.last().is_some_and(|byte| matches!(byte, b'\r' | b'\n')) {
+            self.row.start.pop();
+        }
+        self.row.fault = Some(format!(
+            "its quotation mark is not closed {why}; reading went on at the line after the one in which it opens"
+        ));
+        input.read_again(tail);
+        self.reader.reset();
+        // From here on a byte order mark is a value like another, however the text arrives.
+        self.reader.read_record(b"\n", &mut [0], &mut [0]);
     }
 }
 

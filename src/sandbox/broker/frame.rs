@@ -12,7 +12,7 @@ use fe2o3_amqp_types::performatives::Performative;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_amqp::de::Deserializer;
-use serde_amqp::read::IoReader;
+use serde_amqp::read::SliceReader;
 use serde_amqp::ser::Serializer;
 
 use super::lenient;
@@ -87,9 +87,35 @@ impl Frame {
 
 /// Decodes one value from the start of `bytes`; also returns how many bytes it took.
 pub(super) fn decode_prefix<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), serde_amqp::Error> {
-    let mut rest = bytes;
-    let value = T::deserialize(&mut Deserializer::new(IoReader::new(&mut rest)))?;
-    Ok((value, bytes.len() - rest.len()))
+    // Read as a slice: another reader makes room for whatever length a peer claims, up to 4 GiB, before it sees the end.
+    let used = value_len(bytes).filter(|used| *used <= bytes.len()).unwrap_or(bytes.len());
+    let value = T::deserialize(&mut Deserializer::new(SliceReader::new(&bytes[..used])))?;
+    Ok((value, used))
+}
+
+/// How many bytes the value at the start of `bytes` takes, by its own account (AMQP 1.0 part 1, section 1.2).
+fn value_len(bytes: &[u8]) -> Option<usize> {
+    let (code, rest) = bytes.split_first()?;
+    let of_length = |width: usize| {
+        let length = rest.get(..width)?.iter().fold(0_usize, |length, byte| length << 8 | usize::from(*byte));
+        length.checked_add(1 + width)
+    };
+    match code >> 4 {
+        // A descriptor, and the value that it describes.
+        0 => {
+            let descriptor = if *rest.first()? == 0 { return None } else { value_len(rest)? };
+            value_len(rest.get(descriptor..)?)?.checked_add(1 + descriptor)
+        }
+        4 => Some(1),
+        5 => Some(2),
+        6 => Some(3),
+        7 => Some(5),
+        8 => Some(9),
+        9 => Some(17),
+        0xa | 0xc | 0xe => of_length(1),
+        0xb | 0xd | 0xf => of_length(4),
+        _ => None,
+    }
 }
 
 /// Appends an encoded value to `out`.

@@ -25,6 +25,8 @@ mod deliver;
 mod duplex;
 mod entities;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod lenient;
 mod link;
 mod listen;

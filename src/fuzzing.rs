@@ -1,0 +1,89 @@
+//! What reads foreign bytes, as functions of bytes that hold an invariant: for the fuzz targets in `fuzz/`, and for the
+//! unit test that runs what they found on every `cargo test`.
+
+pub use crate::access::fuzzing::{blob_address, connection_string, sas, token_answer};
+pub use crate::config::fuzzing::configuration;
+pub use crate::feed::service_bus::fuzzing::{amqp_message, notice_body};
+pub use crate::payload::fuzzing::{csv, decode, json, json_lines, text, xml, xml_lines};
+#[cfg(feature = "sandbox")]
+pub use crate::sandbox::broker::fuzzing::amqp_frames;
+
+/// A target.
+pub type Target = fn(&[u8]);
+
+/// Every target, by the name of its corpus.
+pub const TARGETS: &[(&str, Target)] = &[
+    #[cfg(feature = "sandbox")]
+    ("amqp_frames", amqp_frames),
+    ("amqp_message", amqp_message),
+    ("blob_address", blob_address),
+    ("configuration", configuration),
+    ("connection_string", connection_string),
+    ("csv", csv),
+    ("decode", decode),
+    ("json", json),
+    ("json_lines", json_lines),
+    ("notice_body", notice_body),
+    ("sas", sas),
+    ("text", text),
+    ("token_answer", token_answer),
+    ("xml", xml),
+    ("xml_lines", xml_lines),
+];
+
+/// Every `sig=` in `text` that is long enough to be found again.
+pub(crate) fn signatures(text: &str) -> Vec<String> {
+    let lower = text.to_ascii_lowercase();
+    let starts = lower.match_indices("sig=").map(|(at, mark)| at + mark.len());
+    let signature = |start: usize| text[start..].chars().take_while(char::is_ascii_alphanumeric).collect::<String>();
+    // One that also stands elsewhere, unmarked, is no secret that anybody could know as such.
+    let is_marked = |signature: &String| {
+        signature.len() >= 12
+            && lower.matches(&signature.to_ascii_lowercase()).count()
+                == lower.matches(&format!("sig={}", signature.to_ascii_lowercase())).count()
+    };
+    starts.map(signature).filter(is_marked).collect()
+}
+
+/// Holds that `shown` shows none of the signatures in `text`.
+pub(crate) fn assert_hidden(text: &str, shown: &str) {
+    for signature in signatures(text) {
+        assert!(!shown.contains(&signature), "a signature is shown in {shown:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_the_fuzzers_found_stays_mended() {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus-kept");
+        for (name, target) in TARGETS {
+            let folder = corpus.join(name);
+            let files = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+            let mut count = 0;
+            for file in files {
+                let path = file.expect("an entry").path();
+                let bytes = std::fs::read(&path).expect("a file");
+                // Names the file, should the target panic over it.
+                println!("{}", path.display());
+                target(&bytes);
+                count += 1;
+            }
+            assert!(count > 0, "{name} has no corpus");
+        }
+    }
+
+    #[test]
+    fn every_target_has_its_file_and_its_entry() {
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+        let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).expect("the manifest");
+        for (name, _) in TARGETS {
+            assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in fuzz/Cargo.toml");
+            assert!(fuzz.join(format!("fuzz_targets/{name}.rs")).exists(), "{name} has no file");
+        }
+    }
+}
