@@ -78,6 +78,7 @@ fn records(form: Form, data: &[u8]) -> Option<(Outcome, &[u8])> {
         hints: FormatHints {
             xml_record_element: (choice & 1 != 0).then(|| "r".to_owned()),
             csv_separator: (choice & 2 != 0).then_some(b';'),
+            ..FormatHints::default()
         },
         batch: BatchLimits { records_max: usize::from(choice >> 4) + 1, bytes_max: 300 },
         limits: PayloadLimits {
