@@ -141,6 +141,9 @@ pub(super) struct InboxGauges {
     clock: Arc<dyn crate::clock::Clock>,
     notices: Family<StateLabel, Gauge64>,
     oldest_waiting_seconds: Gauge64,
+    parked_records: Gauge64,
+    parked_bytes: Gauge64,
+    parked_oldest_seconds: Gauge64,
     unbalanced: Gauge64,
     audit_findings: Gauge64,
     audit_time_seconds: Gauge64,
@@ -155,6 +158,9 @@ impl InboxGauges {
             clock: Arc::clone(&context.clock),
             notices: Family::default(),
             oldest_waiting_seconds: Gauge::default(),
+            parked_records: Gauge::default(),
+            parked_bytes: Gauge::default(),
+            parked_oldest_seconds: Gauge::default(),
             unbalanced: Gauge::default(),
             audit_findings: Gauge::default(),
             audit_time_seconds: Gauge::default(),
@@ -167,6 +173,17 @@ impl InboxGauges {
                 "longshore_inbox_oldest_waiting_seconds",
                 "Age of the oldest notice that is not finished",
                 gauges.oldest_waiting_seconds.clone(),
+            );
+            registry.register(
+                "longshore_parked_records",
+                "Records that wait for their parent",
+                gauges.parked_records.clone(),
+            );
+            registry.register("longshore_parked_bytes", "Bytes of parked records", gauges.parked_bytes.clone());
+            registry.register(
+                "longshore_parked_oldest_seconds",
+                "How long the oldest parked record has waited",
+                gauges.parked_oldest_seconds.clone(),
             );
             registry.register(
                 "longshore_inbox_unbalanced_deliveries",
@@ -202,6 +219,10 @@ impl InboxGauges {
         }
         let waiting = summary.oldest_waiting.map_or(0, |oldest| self.clock.now().since(oldest.stored).as_secs());
         self.oldest_waiting_seconds.set(waiting);
+        let parked = summary.parked;
+        self.parked_records.set(parked.records);
+        self.parked_bytes.set(parked.bytes);
+        self.parked_oldest_seconds.set(parked.oldest.map_or(0, |oldest| self.clock.now().since(oldest).as_secs()));
         self.unbalanced.set(summary.unbalanced);
         self.audit_findings.set(summary.audit.map_or(0, |audit| audit.findings));
         let audited = summary.audit.map_or(0, |audit| audit.at.0.div_euclid(1000));

@@ -23,6 +23,8 @@ async fn kill_nine_at_any_moment_loses_nothing_and_doubles_nothing() {
     let daemon = world.start();
     world.wait_finished(24).await;
     until("every file is settled", || std::fs::read_dir(world.path("drop")).expect("a folder").count() == 0).await;
+    // The lives before may have done it all, and a TERM before the daemon listens for one just ends it.
+    until("the daemon runs", || daemon.log().contains("started")).await;
     daemon.stop().await;
     world.assert_each_once(0..12);
     assert_eq!(world.notices().await.len(), 24);

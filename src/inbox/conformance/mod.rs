@@ -24,6 +24,7 @@ pub(crate) mod looking;
 pub(crate) mod model;
 pub(crate) mod ordering;
 pub(crate) mod parking;
+pub(crate) mod parking_model;
 pub(crate) mod pruning;
 pub(crate) mod quarantine;
 pub(crate) mod replaying;
@@ -160,6 +161,12 @@ macro_rules! inbox_conformance {
             fn random_sequences_go_as_in_the_model(steps in crate::inbox::conformance::model::steps()) {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async { crate::inbox::conformance::model::run($fresh().await, steps).await });
+            }
+
+            #[test]
+            fn random_parking_keeps_its_promises(steps in crate::inbox::conformance::parking_model::steps()) {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async { crate::inbox::conformance::parking_model::run($fresh().await, steps).await });
             }
         }
     };

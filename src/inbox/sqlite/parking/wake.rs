@@ -185,16 +185,17 @@ fn make_notice(connection: &Connection, records: &[Parked], is_released: bool, n
         body.push(b'\n');
     }
     // Named after what the source said, not after numbers of this inbox alone: sinks recognise a delivery by it, also
-    // after the inbox was begun anew.
+    // after the inbox was begun anew. The parked record's own number keeps it apart from the same record woken before,
+    // whatever the clock says.
     let notice: i64 = connection
         .prepare_cached(
             "INSERT INTO notices (feed, dedupe_key, verdict, state, published, sequence, stored, last_seen, \
              delivery_count, blob_type, correlation_id, content_type, properties, body, woken_from) \
-             SELECT n.feed, n.dedupe_key || '/woken/' || d.run || '/' || ?3 || '/' || ?4, 'accepted', 'open', \
+             SELECT n.feed, n.dedupe_key || '/woken/' || d.run || '/' || ?3 || '/' || ?4 || '.' || ?7, 'accepted', 'open', \
              n.published, n.sequence, ?4, ?4, 0, n.blob_type, n.correlation_id, ?5, n.properties, ?6, n.id \
              FROM notices n JOIN deliveries d ON d.notice = n.id WHERE n.id = ?1 AND d.id = ?2 RETURNING id",
         )?
-        .query_row(params![first.notice, first.delivery, first.number, now.0, JSON_LINES, body], |row| row.get(0))?;
+        .query_row(params![first.notice, first.delivery, first.number, now.0, JSON_LINES, body, first.id], |row| row.get(0))?;
     connection
         .prepare_cached(
             "INSERT INTO deliveries (notice, run, lane, published, sequence, state, since) \
