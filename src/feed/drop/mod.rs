@@ -5,7 +5,7 @@
 //! 1. A file is taken only when it is complete: its size and time stood still for a while, they are the same after the
 //!    copy as before it, and what has an end that can be checked (a zip, a gzip) was found whole.
 //! 2. Its bytes are on our disk, and its notices in the inbox, before the source is told (moved, deleted, or written
-//!    down as taken). The types say so: [`take::Stored`].
+//!    down as taken). The types say so: `take::Stored`.
 //! 3. A notice's key is the content's hash with the file's name (and the entry's): the same content again is a
 //!    duplicate, other content under the same name is a new version.
 //! 4. What was taken is read from the spool only. Whoever replaces, moves or deletes the file at the source meanwhile
