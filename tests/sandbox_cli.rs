@@ -4,15 +4,18 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use longshore::config::{Config, Files};
 use longshore::net::{HttpLimits, http_client};
+use longshore::sandbox::DaySpec;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-const LIMIT: Duration = Duration::from_secs(30);
+#[path = "common/process.rs"]
+mod process;
+
+use process::{Daemon, LIMIT};
 
 fn start(dir: &Path, more: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_longshore"))
@@ -63,7 +66,7 @@ async fn it_says_where_everything_is_writes_a_good_configuration_and_ends_on_ter
 
     let config = Config::load(&dir.join("longshore.toml"), Files::Checked).expect("a good configuration");
     assert!(config.warnings.is_none());
-    assert_eq!((config.feeds.len(), config.sinks.len()), (1, 1));
+    assert_eq!((config.feeds.len(), config.sinks.len()), (2, 1));
 
     let http = http_client(None, HttpLimits::default()).expect("a client");
     let state: Value = http.get(format!("{control}state")).send().await.expect("answered").json().await.expect("JSON");
@@ -91,4 +94,78 @@ async fn it_leaves_a_configuration_alone_that_is_not_its_own() {
         terminate(&child);
         assert_eq!(ended(child).await.0, Some(0), "its own configuration is written again");
     }
+}
+
+/// A sandbox, and the daemon with the configuration that the sandbox wrote.
+struct World {
+    folder: tempfile::TempDir,
+    control: String,
+    http: reqwest::Client,
+    _sandbox: Child,
+}
+
+impl World {
+    async fn start() -> (Self, Daemon) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut sandbox = start(folder.path(), &[]);
+        let control = announced(&mut sandbox).await;
+        let config = folder.path().join("longshore.toml");
+        let text = std::fs::read_to_string(&config).expect("the configuration");
+        std::fs::write(&config, format!("{text}\n[ops]\nlisten = \"\"\n")).expect("written");
+        let daemon = Daemon::start(process::command(&config, &["run"]), folder.path());
+        let http = http_client(None, HttpLimits::default()).expect("a client");
+        (Self { folder, control, http, _sandbox: sandbox }, daemon)
+    }
+
+    async fn post(&self, verb: &str, body: &str) -> Value {
+        let url = format!("{}{verb}", self.control);
+        let answer = self.http.post(url).body(body.to_owned()).send().await.expect("answered");
+        let status = answer.status();
+        let said = answer.json().await.expect("JSON");
+        assert_eq!(status, 200, "{said}");
+        said
+    }
+
+    /// Every record that lies in the output.
+    fn delivered(&self) -> Vec<Value> {
+        let files = process::files_in_sight(&self.folder.path().join("delivered"));
+        let texts = files.iter().map(|file| std::fs::read_to_string(file).expect("a delivered file"));
+        texts
+            .flat_map(|text| text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>())
+            .collect()
+    }
+
+    /// Waits until so many records are delivered, and returns them.
+    async fn wait_delivered(&self, count: usize, daemon: &Daemon) -> Vec<Value> {
+        let waiting = async {
+            let mut tick = tokio::time::interval(std::time::Duration::from_millis(50));
+            while self.delivered().len() < count {
+                tick.tick().await;
+            }
+        };
+        if tokio::time::timeout(LIMIT, waiting).await.is_err() {
+            panic!("{} of {count} records were delivered:\n{}", self.delivered().len(), daemon.log());
+        }
+        self.delivered()
+    }
+}
+
+fn texts(records: &[Value], pointer: &str) -> Vec<String> {
+    let text = |record: &Value| record.pointer(pointer).and_then(Value::as_str).expect("a text").to_owned();
+    let mut texts: Vec<String> = records.iter().map(text).collect();
+    texts.sort_unstable();
+    texts
+}
+
+#[tokio::test]
+async fn a_days_zip_that_grew_is_delivered_whole_and_once_by_the_written_configuration() {
+    let (world, daemon) = World::start().await;
+    let body = r#"{"date": "2026-11-22", "rows": 40, "broken_rows": 2, "arrival": "growing", "pause_ms": 200}"#;
+    let dropped = world.post("drop", body).await;
+    let rows = dropped["rows"].as_u64().expect("a number");
+    let delivered = world.wait_delivered(usize::try_from(rows).expect("few"), &daemon).await;
+    let spec = DaySpec { rows: 40, broken_rows: 2, ..DaySpec::new("2026-11-22".parse().expect("a date")) };
+    assert_eq!(texts(&delivered, "/eventId"), spec.event_ids().collect::<Vec<_>>());
+    assert!(delivered.iter().any(|record| record.pointer("/Payload/मूल्य").is_some()));
+    daemon.stop().await;
 }

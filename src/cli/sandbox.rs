@@ -124,6 +124,7 @@ The vendor's side runs on this machine, for this machine only. Ctrl-C ends it.
   TenantService    {tenant}
   Service Bus      {address}  {subscription}
   blob store       {blobs}
+  daily zips       {drop}
   control API      http://{control}/
 
 The daemon, against it:
@@ -134,12 +135,14 @@ Publish, and make trouble (http://{control}/ lists it all):
   curl -d '{{\"file\": {{\"ugly\": {{\"way\": \"truncated-gzip\"}}}}}}' http://{control}/publish
   curl -X POST http://{control}/rotate-keys
   curl -d '{{\"fault\": \"status\", \"status\": 503, \"requests\": 3}}' http://{control}/blob-faults
+  curl -d '{{\"rows\": 1000, \"broken_rows\": 2}}' http://{control}/drop
   curl http://{control}/state
 ",
         authority = sandbox.authority(),
         tenant = sandbox.tenant_service(),
         subscription = sandbox.subscription_path(),
         blobs = sandbox.blob_base(),
+        drop = sandbox.drop_folder().display(),
         config = config.display(),
     )
 }

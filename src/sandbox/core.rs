@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::blob::BlobStore;
 use super::broker::Broker;
+use super::drop::DropState;
 use super::entra::token::TokenIssuer;
 use super::serve::lock;
 use super::settings::SandboxSettings;
@@ -46,6 +47,7 @@ pub(super) struct Core {
     pub(super) blob_base: Mutex<String>,
     pub(super) broker: Broker,
     pub(super) tenant_faults: Mutex<Vec<TenantFault>>,
+    pub(super) drop: Mutex<DropState>,
     certificates: Mutex<Vec<(String, CertificateDer<'static>)>>,
     state: watch::Sender<VendorState>,
 }
@@ -58,6 +60,7 @@ impl Core {
             blob_base: Mutex::new(blob_base),
             broker,
             tenant_faults: Mutex::default(),
+            drop: Mutex::default(),
             certificates: Mutex::default(),
             state: watch::Sender::default(),
             settings,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! longshore.toml   ca.pem   certificates/longshore.pem   blobs/ (large generated files)
+//! drop/ (daily zips)
 //! ```
 
 use std::path::PathBuf;
@@ -21,9 +22,12 @@ impl Sandbox {
             r#"{MARK}
 
 {access}
+{drop}
 [[route]]
 name = "everything"
 blob_types = ["*"]
+csv_columns = ["eventId", "Identity"]
+csv_gather = ["Payload."]
 sinks = ["files"]
 
 [[sink]]
@@ -35,6 +39,7 @@ path = "delivered"
 path = "inbox.db"
 "#,
             access = self.configuration_of_access(),
+            drop = self.configuration_of_drop(),
         )
     }
 
@@ -53,7 +58,7 @@ certificates = "certificates"
 ca_file = "ca.pem"
 
 [[feed]]
-name = "export"
+name = "eg"
 type = "service-bus"
 tenant_service = {tenant_service}
 integration_name = {integration_name}
@@ -63,6 +68,21 @@ integration_name = {integration_name}
             scope = quoted(&settings.scope),
             tenant_service = quoted(self.tenant_service().as_str()),
             integration_name = quoted(&settings.integration_name),
+        )
+    }
+
+    /// The `[[feed]]` of a configuration in this sandbox's folder that takes the daily zips.
+    #[must_use]
+    pub fn configuration_of_drop(&self) -> String {
+        let source = toml::Value::from(self.drop_folder().display().to_string());
+        format!(
+            r#"[[feed]]
+name = "drop"
+type = "drop"
+source = {source}
+poll = "1s"
+stable_for = "2s"
+"#
         )
     }
 

@@ -12,6 +12,8 @@
 //!    └──────────── SAS, HTTP ────────────────────────────────────────> blob store
 //!                                                                          ^
 //!  a person, a test, the demo ──> control API ──> Sandbox (the handle) ────┘ publish, rotate, expire, faults
+//!                                                      │
+//!  daemon <── a folder <── a day's zip of CSVs ────────┘
 //! ```
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,9 +28,8 @@ use url::Url;
 mod blob;
 pub mod broker;
 pub mod control;
-#[cfg(test)]
-mod control_tests;
 mod core;
+mod drop;
 mod entra;
 mod folder;
 mod pki;
@@ -47,6 +48,7 @@ pub use blob::content::Content;
 pub use blob::fault::{BlobFault, FaultKind};
 pub use blob::sas::{AccountKey, ContainerGrant, container_sas};
 pub use core::VendorState;
+pub use drop::{Arrival, DayFile, DaySpec, DropRequest, DropState, Dropped};
 pub use publish::{FileSource, PublishRequest, Published};
 pub use settings::SandboxSettings;
 pub use tenant::TenantFault;
@@ -165,6 +167,8 @@ impl Sandbox {
             tasks,
             _temporary: temporary,
         };
+        let drop = sandbox.drop_folder();
+        std::fs::create_dir_all(&drop).map_err(|source| SandboxError::Write { path: drop, source })?;
         sandbox.new_certificate("longshore", CERTIFICATE_VALID, true)?;
         Ok(sandbox)
     }

@@ -12,6 +12,7 @@ use super::blob::fault::BlobFault;
 use super::blob::sas::AccountKey;
 use super::broker::{Broker, BrokerState};
 use super::core::VendorState;
+use super::drop::DropState;
 use super::pki::{ClientCertificate, write_private};
 use super::serve::lock;
 use super::tenant::TenantFault;
@@ -30,6 +31,8 @@ pub struct SandboxState {
     pub blob_faults: Vec<BlobFault>,
     /// Faults of TenantService that are still in force.
     pub tenant_faults: Vec<TenantFault>,
+    /// The daily zips.
+    pub drop: DropState,
 }
 
 /// Identity.
@@ -213,6 +216,7 @@ impl Sandbox {
             broker: self.core.broker.state(),
             blob_faults: self.core.blobs.faults(),
             tenant_faults: lock(&self.core.tenant_faults).clone(),
+            drop: lock(&self.core.drop).clone(),
         }
     }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::control::Control;
 use super::*;
+use crate::clock::{Clock as _, SystemClock};
 use crate::net::{HttpLimits, http_client};
+use crate::sandbox::SandboxSettings;
 
 struct Api {
     sandbox: Arc<Sandbox>,
@@ -80,6 +81,22 @@ async fn children_can_be_published_before_their_parents() {
 }
 
 #[tokio::test]
+async fn a_zip_of_yesterday_is_whole_when_the_answer_comes_and_the_same_when_it_is_sent_again() {
+    let api = Api::start().await;
+    let body = r#"{"rows": 10, "broken_rows": 1, "pause_ms": 0}"#;
+    let dropped = api.post("/drop", body).await;
+    assert_eq!((&dropped["rows"], &dropped["files"][0]["broken_rows"]), (&json!(49), &json!(1)));
+    let path = dropped["path"].as_str().expect("a path");
+    let zip = std::fs::read(path).expect("there");
+    assert_eq!(dropped["bytes"], zip.len());
+    let files = std::fs::read_dir(api.sandbox.drop_folder()).expect("a folder").count();
+    assert_eq!(files, 1, "no `.part` is left");
+    api.post("/drop", body).await;
+    assert_eq!(std::fs::read(path).expect("there"), zip);
+    assert_eq!((api.sandbox.state().drop.zips, api.sandbox.state().drop.uploading), (2, 0));
+}
+
+#[tokio::test]
 async fn every_verb_can_be_said() {
     let api = Api::start().await;
     for (path, body) in [
@@ -98,6 +115,7 @@ async fn every_verb_can_be_said() {
         ("/publish", r#"{"file": {"message": "not an announcement"}}"#),
         ("/publish", r#"{"file": {"text": "{}\n"}, "blob_type": "Mine", "pascal_case": true}"#),
         ("/publish", r#"{"file": {"repeated": {"decompressed_bytes": 100000}}}"#),
+        ("/drop", r#"{"rows": 10, "arrival": "growing", "pause_ms": 0}"#),
     ] {
         api.post(path, body).await;
     }
@@ -119,6 +137,7 @@ async fn a_request_that_makes_no_sense_is_told_so() {
         ("/stall", r#"{"seconds": -1}"#),
         ("/blob-faults", r#"{"fault": "cut"}"#),
         ("/certificates", r#"{"name": "../x"}"#),
+        ("/drop", r#"{"date": "2026-02-30"}"#),
     ] {
         let (status, answer) = api.send(reqwest::Method::POST, path, body).await;
         assert_eq!(status, 400, "{path} {body} {answer}");

@@ -1,0 +1,150 @@
+//! The control API: the verbs of [`Sandbox`] over HTTP on loopback, JSON in and out, for a person with `curl` and for
+//! tests in other languages.
+//!
+//! [`HELP`] and `router` are the one table of all verbs; what is more than a line stands in a file for each vendor's side.
+//!
+//! A web page cannot use it: whatever a browser sends from a page of elsewhere carries `Origin`, and is refused.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{DropRequest, Dropped, Sandbox, SandboxError, SandboxState, serve};
+
+mod export;
+#[cfg(test)]
+mod tests;
+
+/// What `GET /` answers.
+pub const HELP: &str = "\
+The sandbox's control API. Bodies are JSON; where one is marked optional, an empty body takes the defaults.
+
+GET    /state                          counts and faults of every part
+GET    /blobs                          the blobs that lie in the store, at most 1000
+POST   /publish                        {\"file\": {\"sample\": {\"kind\": \"items\", \"records\": 1000}}, \"files\": 3}
+         file: sample | repeated | ugly | text | path | uri | message
+         sample: kind (items prices stores customers store-groups), records, first, parents, seed,
+                 format (json-lines json-array xml-lines xml-document csv), compression (none gzip deflate br zstd),
+                 bom, last_newline_missing
+         repeated: kind, decompressed_bytes, block_records, seed, compression (gzip none)
+         ugly: way (truncated-gzip corrupt-gzip multi-member-gzip plain-called-gzip gzip-called-plain bad-line
+                 long-line utf16 bom-and-no-last-newline cr-lf empty unknown-type missing-blob), first, records, seed
+         also: blob_type, correlation_id, content_type, content_encoding, properties, message_id, pascal_case,
+                 parents_after (of a sample: what its records refer to is published last)
+POST   /rotate-keys                    optional {\"service_bus\": true, \"blob\": true}
+POST   /expire-tokens                  optional {\"service_bus\": true, \"blob\": true, \"access\": true}
+POST   /detach                         optional {\"condition\": \"amqp:link:detach-forced\"}
+POST   /drop-connections
+POST   /stall                          {\"seconds\": 30}; 0 ends it
+POST   /duplicate                      optional {\"count\": 1}
+POST   /server-busy                    optional {\"count\": 1}
+POST   /blob-faults                    {\"fault\": \"status\", \"status\": 503, \"retry_after\": 2, \"requests\": 3}
+         fault: status | cut (after) | corrupt (at) | slow (bytes_per_second) | change-etag (after)
+         also: blob (part of its name), requests, seconds
+DELETE /blob-faults
+POST   /tenant-faults                  {\"status\": 403, \"retry_after\": 2, \"requests\": 1}
+DELETE /tenant-faults
+POST   /certificates                   {\"name\": \"next\", \"valid_days\": 365, \"registered\": true}
+DELETE /certificates/{name}            the authority forgets it; the file stays
+POST   /drop                           optional {\"rows\": 1000}: a day's zip of CSVs, answered when it is whole
+         also: date (2026-11-22; absent for yesterday), seed, broken_rows (of the first file),
+                 arrival (part growing whole), pause_ms (half-way)
+";
+
+/// The running control API; it stops when this is dropped.
+pub struct Control {
+    address: SocketAddr,
+    _stop: DropGuard,
+}
+
+impl Control {
+    /// Serves the verbs of `sandbox` on a loopback port, 0 for a free one.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn start(sandbox: Arc<Sandbox>, port: u16) -> Result<Self, SandboxError> {
+        let (listener, address) = serve::bind("control API", port).await?;
+        let stop = CancellationToken::new();
+        tokio::spawn(serve::serve(listener, None, router(sandbox), stop.clone()));
+        Ok(Self { address, _stop: stop.drop_guard() })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+type Shared = State<Arc<Sandbox>>;
+type Answer<T> = Result<Json<T>, SandboxError>;
+
+fn router(sandbox: Arc<Sandbox>) -> Router {
+    Router::new()
+        .route("/", get(|| async { HELP }))
+        .route("/state", get(state))
+        .route("/blobs", get(export::blobs))
+        .route("/publish", post(export::publish))
+        .route("/rotate-keys", post(export::rotate_keys))
+        .route("/expire-tokens", post(export::expire_tokens))
+        .route("/detach", post(export::detach))
+        .route("/drop-connections", post(export::drop_connections))
+        .route("/stall", post(export::stall))
+        .route("/duplicate", post(export::duplicate))
+        .route("/server-busy", post(export::server_busy))
+        .route("/blob-faults", post(export::add_blob_fault).delete(export::clear_blob_faults))
+        .route("/tenant-faults", post(export::add_tenant_fault).delete(export::clear_tenant_faults))
+        .route("/certificates", post(export::new_certificate))
+        .route("/certificates/{name}", delete(export::forget_certificate))
+        .route("/drop", post(drop_zip))
+        .layer(middleware::from_fn(refuse_browsers))
+        .with_state(sandbox)
+}
+
+async fn refuse_browsers(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(header::ORIGIN) {
+        let error = json!({ "error": "the control API is not for web pages" });
+        return (StatusCode::FORBIDDEN, Json(error)).into_response();
+    }
+    next.run(request).await
+}
+
+impl IntoResponse for SandboxError {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            Self::Request(_) | Self::Broker(_) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, Json(json!({ "error": self.to_string() }))).into_response()
+    }
+}
+
+/// Reads a body whatever its `Content-Type`, so that `curl -d` needs no further option.
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, SandboxError> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|e| SandboxError::Request(format!("the body cannot be understood: {e}")))
+}
+
+/// What a verb without an answer of its own answers: the state after it.
+fn done(sandbox: &Sandbox) -> Answer<SandboxState> {
+    Ok(Json(sandbox.state()))
+}
+
+async fn state(State(sandbox): Shared) -> Answer<SandboxState> {
+    done(&sandbox)
+}
+
+async fn drop_zip(State(sandbox): Shared, body: Bytes) -> Answer<Dropped> {
+    let request: DropRequest = read(&body)?;
+    Ok(Json(sandbox.drop_zip(&request).await?))
+}
