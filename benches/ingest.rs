@@ -110,6 +110,7 @@ async fn durable(messages: usize, folder: &Path) -> f64 {
         transport: Transport::Amqp,
         batch_messages_max: WINDOW,
         batch_wait: BATCH_WAIT,
+        message_bytes_max: 1 << 20,
         reconnect: (Duration::from_secs(1), Duration::from_secs(60)),
         reconnect_reset: Duration::from_secs(300),
         silence_max: Duration::from_secs(180),

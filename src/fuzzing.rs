@@ -3,7 +3,7 @@
 
 pub use crate::access::fuzzing::{blob_address, connection_string, sas, token_answer};
 pub use crate::config::fuzzing::configuration;
-pub use crate::feed::service_bus::fuzzing::{amqp_message, notice_body};
+pub use crate::feed::service_bus::fuzzing::{amqp_message, amqp_stream, notice_body};
 pub use crate::payload::fuzzing::{csv, decode, json, json_lines, text, xml, xml_lines};
 #[cfg(feature = "sandbox")]
 pub use crate::sandbox::broker::fuzzing::amqp_frames;
@@ -16,6 +16,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     #[cfg(feature = "sandbox")]
     ("amqp_frames", amqp_frames),
     ("amqp_message", amqp_message),
+    ("amqp_stream", amqp_stream),
     ("blob_address", blob_address),
     ("configuration", configuration),
     ("connection_string", connection_string),

@@ -39,7 +39,7 @@ pub struct OutcomeLabels {
     pub outcome: String,
 }
 
-/// Labels of an address that is refused.
+/// Labels of a message or an address that is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RefusedLabels {
     /// The feed that heard it.
@@ -93,6 +93,8 @@ pub struct Metrics {
     /// Records, by route and outcome (`read`, `delivered`, `filtered`, `parked`, `quarantined`). A parked record counts
     /// once as read and as parked, and once more under its outcome when it has been woken.
     pub records: Family<OutcomeLabels, Counter>,
+    /// Messages that were not decoded, and set aside: they are untrusted input.
+    pub refused_messages: Family<RefusedLabels, Counter>,
     /// Addresses in notices that were refused: they are untrusted input.
     pub refused_addresses: Family<RefusedLabels, Counter>,
     /// Records that were parked.
@@ -121,6 +123,7 @@ impl Default for Metrics {
             token_refresh_failures: Counter::default(),
             deliveries: Family::default(),
             records: Family::default(),
+            refused_messages: Family::default(),
             refused_addresses: Family::default(),
             records_parked: Counter::default(),
             records_woken: Counter::default(),
@@ -182,6 +185,11 @@ impl Default for Metrics {
             );
             registry.register("longshore_deliveries", "Deliveries that ended, by outcome", metrics.deliveries.clone());
             registry.register("longshore_records", "Records, by outcome", metrics.records.clone());
+            registry.register(
+                "longshore_refused_messages",
+                "Messages that were not decoded and were set aside, by what is wrong with them",
+                metrics.refused_messages.clone(),
+            );
             registry.register(
                 "longshore_refused_addresses",
                 "Addresses in notices that were refused, by the rule that they break",
@@ -258,6 +266,12 @@ impl Metrics {
     pub fn count_refused_address(&self, feed: &FeedName, reason: &str) {
         let labels = RefusedLabels { feed: feed.to_string(), reason: reason.to_owned() };
         self.refused_addresses.get_or_create(&labels).inc();
+    }
+
+    /// Counts a message that `feed` heard and that is refused for `reason`.
+    pub fn count_refused_message(&self, feed: &FeedName, reason: &str) {
+        let labels = RefusedLabels { feed: feed.to_string(), reason: reason.to_owned() };
+        self.refused_messages.get_or_create(&labels).inc();
     }
 
     /// Adds a gauge whose value is computed when it is read; `None` leaves it out. Several sources may share a name,

@@ -3,6 +3,7 @@
 #![cfg(feature = "sandbox")]
 
 mod addresses;
+mod messages;
 mod traps;
 #[allow(dead_code, reason = "the world of the daemon's tests has more in it")]
 #[path = "../daemon/world.rs"]

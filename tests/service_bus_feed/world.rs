@@ -63,6 +63,7 @@ pub fn setup() -> Setup {
             transport: Transport::Amqp,
             batch_messages_max: 64,
             batch_wait: Duration::from_millis(20),
+            message_bytes_max: 1 << 20,
             reconnect: (Duration::from_millis(20), Duration::from_millis(200)),
             reconnect_reset: Duration::from_secs(60),
             silence_max: Duration::from_secs(30),

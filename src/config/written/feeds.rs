@@ -26,6 +26,7 @@ section! {
         transport: OneOf<Transport>,
         batch_messages_max: Whole<1, 5_000>,
         batch_wait: Time<0, { 10 * SECOND }>,
+        message_bytes_max: Size<1_024>,
         reconnect_min: Time<1, HOUR>,
         reconnect_max: Time<1, DAY>,
         reconnect_reset: Time<SECOND, DAY>,

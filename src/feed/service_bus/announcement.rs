@@ -11,6 +11,7 @@ use fe2o3_amqp_types::primitives::{LazyValue, Value};
 use crate::access::Refusal;
 use crate::clock::UnixMs;
 use crate::feed::filter::BlobTypeFilter;
+use crate::feed::service_bus::guard::Refused;
 use crate::feed::service_bus::metadata::{self, Unreadable};
 use crate::notice::{FeedName, HeardNotice, Metadata, Verdict};
 use crate::secret::redact;
@@ -22,11 +23,12 @@ const TEXT_CODES: [u8; 4] = [0xa0, 0xb0, 0xa1, 0xb1];
 pub(super) type RawMessage = Message<Body<LazyValue>>;
 
 /// Makes a notice of a message that was heard at `now`; and says which rule its address breaks, if the notice is set aside
-/// for that.
+/// for that. Where the message stands in for one that was `refused`, the notice says why.
 pub(super) fn read(
     feed: &FeedName,
     filter: &BlobTypeFilter,
     message: RawMessage,
+    refused: Option<Refused>,
     now: UnixMs,
 ) -> (HeardNotice, Option<Refusal>) {
     let annotations = message.message_annotations.as_ref();
@@ -37,8 +39,11 @@ pub(super) fn read(
     let raw = raw_body(message.body);
     let dedupe_key = dedupe_key(message_id, sequence, raw.as_ref().map_or(b"", |raw| raw));
 
-    let read = raw.as_ref().map_err(Unreadable::from).and_then(|raw| metadata::parse(raw));
-    let mut refused = None;
+    let read = match refused {
+        Some(refused) => Err(refused.reason.into()),
+        None => raw.as_ref().map_err(Unreadable::from).and_then(|raw| metadata::parse(raw)),
+    };
+    let mut broken = None;
     let (metadata, verdict, body) = match read {
         Ok(metadata) if filter.wants(&metadata.blob_type) => (metadata, Verdict::Accepted, None),
         Ok(metadata) => {
@@ -46,13 +51,13 @@ pub(super) fn read(
             (metadata, Verdict::Skipped(reason), None)
         }
         Err(Unreadable { reason, address }) => {
-            refused = address;
+            broken = address;
             (Metadata::default(), Verdict::Unreadable(redact(&reason)), raw.ok().map(|raw| without_secrets(&raw)))
         }
     };
     let notice =
         HeardNotice { feed: feed.clone(), dedupe_key, metadata, body, published, sequence, delivery_count, verdict };
-    (notice, refused)
+    (notice, broken)
 }
 
 /// The bytes of the body, whichever section carries them.

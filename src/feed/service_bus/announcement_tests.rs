@@ -33,7 +33,7 @@ fn value(value: &Value) -> Body<LazyValue> {
 
 fn hear(message: RawMessage) -> HeardNotice {
     let filter = BlobTypeFilter::new(&["*".to_owned()], &["*.Unwanted".to_owned()]).expect("globs");
-    read(&FeedName::new("eg"), &filter, message, UnixMs(77)).0
+    read(&FeedName::new("eg"), &filter, message, None, UnixMs(77)).0
 }
 
 fn assert_is_sample(notice: &HeardNotice) {

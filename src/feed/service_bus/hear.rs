@@ -19,6 +19,7 @@ use crate::fail_point::{FailPoint, reach};
 use crate::feed::service_bus::announcement;
 use crate::feed::service_bus::batch::{Heard, NotStored, Orphan, Stored};
 use crate::feed::service_bus::fault::Fault;
+use crate::feed::service_bus::guard::Mark;
 use crate::feed::service_bus::stream::Pulse;
 use crate::feed::service_bus::{Counters, ServiceBusFeed};
 use crate::inbox::SharedInbox;
@@ -44,6 +45,7 @@ pub(super) struct Hearing<'a> {
     inbox: &'a SharedInbox,
     counters: &'a Counters,
     receiver: Receiver,
+    mark: Mark,
     generation: u64,
     /// Messages that may be unsettled or asked for at a time: no more than one commit takes.
     window: usize,
@@ -69,7 +71,7 @@ impl<'a> Hearing<'a> {
         feed: &'a ServiceBusFeed,
         inbox: &'a SharedInbox,
         counters: &'a Counters,
-        receiver: Receiver,
+        (receiver, mark): (Receiver, Mark),
         generation: u64,
         is_inbox_doubtful: bool,
     ) -> Self {
@@ -82,6 +84,7 @@ impl<'a> Hearing<'a> {
             inbox,
             counters,
             receiver,
+            mark,
             generation,
             window,
             window_max,
@@ -196,9 +199,14 @@ impl<'a> Hearing<'a> {
                 let (info, message) = delivery.into_parts();
                 let settings = &self.feed.settings;
                 let now = self.feed.context.clock.now();
-                let (notice, refused) = announcement::read(&settings.name, &settings.filter, message, now);
-                if let Some(refusal) = refused {
-                    self.feed.context.metrics.count_refused_address(&settings.name, refusal.as_str());
+                let refused = self.mark.read(message.message_annotations.as_ref());
+                let metrics = &self.feed.context.metrics;
+                if let Some(refused) = &refused {
+                    metrics.count_refused_message(&settings.name, &refused.label);
+                }
+                let (notice, refusal) = announcement::read(&settings.name, &settings.filter, message, refused, now);
+                if let Some(refusal) = refusal {
+                    metrics.count_refused_address(&settings.name, refusal.as_str());
                 }
                 match &notice.verdict {
                     Verdict::Unreadable(reason) => {
@@ -226,10 +234,11 @@ impl<'a> Hearing<'a> {
         }
     }
 
-    /// The library could not decode a message and has dropped its bytes, so that it cannot be kept here. It goes to
+    /// The library could not decode a message that passed the guard (such as a text where a time belongs) and has dropped its bytes, so that it cannot be kept here. It goes to
     /// the broker's dead letters, where it stays.
     async fn set_aside(&mut self, error: MessageDecodeError) -> Result<(), Fault> {
         let reason = crate::secret::redact(&error.source.to_string());
+        self.feed.context.metrics.count_refused_message(&self.feed.settings.name, "undecodable");
         tracing::warn!(reason, "a message that is not AMQP was put among the broker's dead letters");
         let condition = ErrorCondition::Custom(Symbol::from("com.microsoft:dead-letter"));
         let info = [("DeadLetterReason", "Undecodable"), ("DeadLetterErrorDescription", reason.as_str())]

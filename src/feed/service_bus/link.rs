@@ -14,6 +14,7 @@ use crate::access::{ServiceBusAccess, TokenSet};
 use crate::feed::service_bus::batch::Orphan;
 use crate::feed::service_bus::cbs::Cbs;
 use crate::feed::service_bus::fault::Fault;
+use crate::feed::service_bus::guard::{FRAME_BYTES_MAX, Guard, Mark};
 use crate::feed::service_bus::stream::{Carrier, Pulse, Route};
 use crate::feed::service_bus::{ServiceBusSettings, management};
 
@@ -21,11 +22,6 @@ use crate::feed::service_bus::{ServiceBusSettings, management};
 pub(super) const STEP_LIMIT: Duration = Duration::from_secs(30);
 /// How long a farewell may take before the stream is cut.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
-/// The frames of Service Bus are at most 64 KiB long.
-const FRAME_BYTES_MAX: u32 = 64 * 1024;
-/// An announcement is a few hundred bytes. Service Bus cuts off at 256 KiB by default; a larger message than this
-/// detaches the link, so that one batch can never hold more than its messages times this.
-const MESSAGE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Gives every step the same limit.
 pub(super) async fn step<T>(name: &'static str, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
@@ -38,6 +34,7 @@ pub(super) struct Link {
     requests_session: SessionHandle<()>,
     session: SessionHandle<()>,
     pulse: Pulse,
+    mark: Mark,
 }
 
 impl Link {
@@ -49,12 +46,14 @@ impl Link {
         settings: &ServiceBusSettings,
         generation: u64,
     ) -> Result<Self, Fault> {
+        let mark = Mark::draw();
+        let stream = Guard::new(stream, mark.clone(), settings.message_bytes_max);
         let opened = step("opening the AMQP connection", async {
             let silence_ms = u32::try_from(settings.silence_max.as_millis()).unwrap_or(u32::MAX);
             let mut connection = Connection::builder()
                 .container_id(format!("longshore-{}-{}", settings.name, uuid::Uuid::new_v4()))
                 .hostname(route.host.as_str())
-                .max_frame_size(FRAME_BYTES_MAX)
+                .max_frame_size(u32::try_from(FRAME_BYTES_MAX).expect("64 KiB"))
                 // The library tells the broker half of this, so that two heartbeats fit into our patience.
                 .idle_time_out(silence_ms)
                 .sasl_profile(SaslProfile::Anonymous)
@@ -68,7 +67,9 @@ impl Link {
         })
         .await;
         match opened {
-            Ok((connection, requests_session, session)) => Ok(Self { connection, requests_session, session, pulse }),
+            Ok((connection, requests_session, session)) => {
+                Ok(Self { connection, requests_session, session, pulse, mark })
+            }
             Err(fault) => {
                 pulse.cut();
                 Err(fault)
@@ -83,7 +84,9 @@ impl Link {
         Ok(cbs)
     }
 
-    /// Attaches a receiver in peek-lock without credit: nothing is sent before it is asked for.
+    /// Attaches a receiver in peek-lock without credit: nothing is sent before it is asked for. The broker is told no
+    /// `max-message-size`: one that keeps to it detaches the link over a large message, and over the same one again on
+    /// the next link. The guard sets such a message aside.
     pub(super) async fn subscribe(&mut self, access: &ServiceBusAccess, generation: u64) -> Result<Receiver, Fault> {
         step("attaching to the subscription", async {
             Receiver::builder()
@@ -91,7 +94,6 @@ impl Link {
                 .source(subscription_path(access))
                 .receiver_settle_mode(ReceiverSettleMode::Second)
                 .credit_mode(CreditMode::Manual)
-                .max_message_size(MESSAGE_BYTES_MAX)
                 .attach(&mut self.session)
                 .await
                 .map_err(|error| Fault::of_receiver_attach(&error, generation))
@@ -107,6 +109,11 @@ impl Link {
         orphans: &[Orphan],
     ) -> Result<(), Fault> {
         management::complete(&mut self.requests_session, &subscription_path(access), generation, orphans).await
+    }
+
+    /// How a message that stands in for a refused one is known.
+    pub(super) fn mark(&self) -> Mark {
+        self.mark.clone()
     }
 
     /// How the stream is.

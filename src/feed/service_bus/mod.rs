@@ -7,13 +7,14 @@
 //!    out in a buffer.
 //! 3. A token goes to the host that its connection string names, over TLS (plain to loopback only), and nowhere else.
 //! 4. The feed ends when it is told to stop, and for no other reason.
+//! 5. No message can end the process, or hold up those behind it: `guard` looks at the bytes before the library does.
 //!
 //! A completion can get lost: the library does not tell what the broker answered, and a link can end before it. What
 //! is known to be left over is completed by lock token on the next connection; the rest comes again, the inbox finds
 //! it under its key and stores nothing, and it is completed then.
 //!
 //! ```text
-//! run: tokens ─> stream ─> Link (open, $cbs, attach) ─> Hearing ─> wind down ─> close ─> back-off ─┐
+//! run: tokens ─> stream ─> guard ─> Link (open, $cbs, attach) ─> Hearing ─> wind down ─> close ─> back-off ─┐
 //!      ^                                                                                            │
 //!      └────────────────────────────────────────────────────────────────────────────────────────────┘
 //! Hearing:  credit ─> recv ─> Heard ──store──> Stored ──settle──> completed
@@ -46,6 +47,7 @@ mod cbs;
 mod fault;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod guard;
 mod hear;
 mod link;
 mod management;
@@ -78,6 +80,8 @@ pub struct ServiceBusSettings {
     pub batch_messages_max: u32,
     /// The longest time that a batch waits for more messages before it is stored.
     pub batch_wait: Duration,
+    /// A message with more bytes is not read: its first bytes are kept as a notice in quarantine.
+    pub message_bytes_max: usize,
     /// Back-off after a lost connection: first and longest wait.
     pub reconnect: (Duration, Duration),
     /// The back-off starts over after a connection has been good for this long.
@@ -153,7 +157,9 @@ impl ServiceBusFeed {
         tracing::info!(place, generation = tokens.generation, "connected");
         self.say(Condition::Good { note: format!("connected to {place}") });
 
-        let mut hearing = Hearing::new(self, inbox, counters, receiver, tokens.generation, after.not_stored.is_some());
+        let is_inbox_doubtful = after.not_stored.is_some();
+        let mut hearing =
+            Hearing::new(self, inbox, counters, (receiver, link.mark()), tokens.generation, is_inbox_doubtful);
         let pulse = link.pulse();
         let consent = tokens::keep(&mut link, cbs, &*self.tokens, &*self.context.clock, tokens);
         let fault = hearing.run(consent, &pulse, heartbeat, stop).await;

@@ -106,6 +106,16 @@ pub(super) struct Content {
 pub(super) struct MessageError(pub &'static str);
 
 impl Content {
+    /// A message of which as little as possible is looked at: what cannot be cut into sections is sent on as it is.
+    pub fn of_any(payload: Bytes) -> Self {
+        Self::parse(payload.clone()).unwrap_or_else(|_| Self {
+            header: Header::default(),
+            annotation_items: 0,
+            annotations: Bytes::new(),
+            tail: payload,
+        })
+    }
+
     /// Cuts a received message into its sections.
     pub fn parse(payload: Bytes) -> Result<Self, MessageError> {
         let mut content =

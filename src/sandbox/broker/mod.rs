@@ -46,6 +46,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 pub use control::AttachFault;
 pub use message::OutgoingMessage;
 pub use settings::{BrokerSettings, TopicSettings};
@@ -53,6 +55,7 @@ pub use state::{BrokerState, QueueState};
 
 use crate::sandbox::sas::SasKey;
 use entities::{Entity, path_of_address};
+use message::Content;
 use shared::Shared;
 
 /// Why the broker cannot do what it was asked.
@@ -121,14 +124,23 @@ impl Broker {
 
     /// Publishes messages to a topic or a plain queue.
     pub fn publish(&self, path: &str, messages: Vec<OutgoingMessage>) -> Result<(), BrokerError> {
-        let entity = self.shared.entities.find(&path_of_address(path));
-        let no_entity = || BrokerError::NoSuchEntity { path: path.to_owned() };
-        let entity = entity.filter(|entity| entity.takes_messages()).ok_or_else(no_entity)?;
         let contents = messages.into_iter().map(|message| message.into_content().map(Arc::new));
         let contents = contents
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| BrokerError::Message { path: path.to_owned(), reason: error.to_string() })?;
-        self.shared.publish(entity, &contents);
+        self.publish_contents(path, &contents)
+    }
+
+    /// Publishes a message as these bytes, whether they are AMQP or not.
+    pub fn publish_encoded(&self, path: &str, message: Bytes) -> Result<(), BrokerError> {
+        self.publish_contents(path, &[Arc::new(Content::of_any(message))])
+    }
+
+    fn publish_contents(&self, path: &str, contents: &[Arc<Content>]) -> Result<(), BrokerError> {
+        let entity = self.shared.entities.find(&path_of_address(path));
+        let no_entity = || BrokerError::NoSuchEntity { path: path.to_owned() };
+        let entity = entity.filter(|entity| entity.takes_messages()).ok_or_else(no_entity)?;
+        self.shared.publish(entity, contents);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use super::Common;
 use super::identity::Tokens;
 use crate::access::{IdentitySettings, StaticSettings, TenantServiceSettings};
 use crate::config::problem::Problem;
-use crate::config::value::{OneOf, Time, Whole};
+use crate::config::value::{OneOf, Size, Time, Whole};
 use crate::config::written::{Document, ServiceBusFeed};
 use crate::config::{AccessConfig, FeedConfig, FeedKind};
 use crate::feed::service_bus::{ServiceBusSettings, Transport};
@@ -19,6 +19,8 @@ use crate::feed::service_bus::{ServiceBusSettings, Transport};
 const BATCH_MESSAGES_MAX: u64 = 500;
 /// Short beside an fsync, so that waiting costs a lone message nothing that it would notice.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
+/// An announcement is a few hundred bytes; Service Bus takes 256 KiB, or up to 100 MiB in its premium tier.
+const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 const RECONNECT_RESET: Duration = Duration::from_secs(5 * 60);
 /// Service Bus sends a heartbeat at least every two minutes.
@@ -59,6 +61,7 @@ impl Rules<'_, '_> {
         );
         let transport = self.or(&key("transport"), &feed.transport, OneOf(Transport::default())).0;
         let batch_wait = self.or(&key("batch_wait"), &feed.batch_wait, Time(BATCH_WAIT)).0;
+        let message_bytes_max = self.or(&key("message_bytes_max"), &feed.message_bytes_max, Size(MESSAGE_BYTES_MAX)).0;
         let reconnect_reset = self.or(&key("reconnect_reset"), &feed.reconnect_reset, Time(RECONNECT_RESET)).0;
         let silence_max = self.or(&key("silence_max"), &feed.silence_max, Time(SILENCE_MAX)).0;
         let Common { name, filter, include, exclude } = common?;
@@ -69,6 +72,7 @@ impl Rules<'_, '_> {
             transport,
             batch_messages_max: u32::try_from(batch_messages_max).expect("the reader holds it below 5000"),
             batch_wait,
+            message_bytes_max: usize::try_from(message_bytes_max).unwrap_or(usize::MAX),
             reconnect: (reconnect_min, reconnect_max),
             reconnect_reset,
             silence_max,
