@@ -8,6 +8,7 @@ use std::process::Stdio;
 use longshore::config::{Config, Files};
 use longshore::net::{HttpLimits, http_client};
 use longshore::sandbox::DaySpec;
+use longshore::sandbox::sample::EventSpec;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -66,7 +67,7 @@ async fn it_says_where_everything_is_writes_a_good_configuration_and_ends_on_ter
 
     let config = Config::load(&dir.join("longshore.toml"), Files::Checked).expect("a good configuration");
     assert!(config.warnings.is_none());
-    assert_eq!((config.feeds.len(), config.sinks.len()), (2, 1));
+    assert_eq!((config.feeds.len(), config.sinks.len()), (3, 1));
 
     let http = http_client(None, HttpLimits::default()).expect("a client");
     let state: Value = http.get(format!("{control}state")).send().await.expect("answered").json().await.expect("JSON");
@@ -167,5 +168,19 @@ async fn a_days_zip_that_grew_is_delivered_whole_and_once_by_the_written_configu
     let spec = DaySpec { rows: 40, broken_rows: 2, ..DaySpec::new("2026-11-22".parse().expect("a date")) };
     assert_eq!(texts(&delivered, "/eventId"), spec.event_ids().collect::<Vec<_>>());
     assert!(delivered.iter().any(|record| record.pointer("/Payload/मूल्य").is_some()));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_files_of_a_day_are_delivered_once_though_listing_and_download_break_off() {
+    let (world, daemon) = World::start().await;
+    world.post("bucket/list-faults", r#"{"pages": 4}"#).await;
+    world.post("bucket/faults", r#"{"fault": "cut", "after": 500, "requests": 1}"#).await;
+    for first in [0, 60] {
+        world.post("bucket/publish", &format!(r#"{{"first": {first}, "events": 60}}"#)).await;
+    }
+    let delivered = world.wait_delivered(120, &daemon).await;
+    let expected: Vec<String> = EventSpec::new(0, 120).iter().map(|event| event.export_id()).collect();
+    assert_eq!(texts(&delivered, "/id"), expected);
     daemon.stop().await;
 }

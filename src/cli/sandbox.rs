@@ -39,6 +39,9 @@ pub struct Args {
     /// The blob store's port
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     blob_port: u16,
+    /// The port of the bucket's store
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    bucket_port: u16,
     /// Serve the broker and the blob store over TLS as well
     #[arg(long)]
     tls: bool,
@@ -83,6 +86,7 @@ fn settings(args: &Args) -> SandboxSettings {
         tenant_port: args.tenant_port,
         broker_port: args.broker_port,
         blob_port: args.blob_port,
+        bucket_port: args.bucket_port,
         broker_tls: args.tls,
         blob_tls: args.tls,
         sas_lifetime: Duration::from_secs(args.token_lifetime),
@@ -124,6 +128,7 @@ The vendor's side runs on this machine, for this machine only. Ctrl-C ends it.
   TenantService    {tenant}
   Service Bus      {address}  {subscription}
   blob store       {blobs}
+  bucket           {bucket}  {bucket_name}
   daily zips       {drop}
   control API      http://{control}/
 
@@ -135,6 +140,7 @@ Publish, and make trouble (http://{control}/ lists it all):
   curl -d '{{\"file\": {{\"ugly\": {{\"way\": \"truncated-gzip\"}}}}}}' http://{control}/publish
   curl -X POST http://{control}/rotate-keys
   curl -d '{{\"fault\": \"status\", \"status\": 503, \"requests\": 3}}' http://{control}/blob-faults
+  curl -d '{{\"events\": 1000}}' http://{control}/bucket/publish
   curl -d '{{\"rows\": 1000, \"broken_rows\": 2}}' http://{control}/drop
   curl http://{control}/state
 ",
@@ -142,6 +148,8 @@ Publish, and make trouble (http://{control}/ lists it all):
         tenant = sandbox.tenant_service(),
         subscription = sandbox.subscription_path(),
         blobs = sandbox.blob_base(),
+        bucket = sandbox.bucket_url(),
+        bucket_name = sandbox.settings().bucket,
         drop = sandbox.drop_folder().display(),
         config = config.display(),
     )

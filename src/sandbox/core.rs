@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::blob::BlobStore;
 use super::broker::Broker;
+use super::bucket::Bucket;
 use super::drop::DropState;
 use super::entra::token::TokenIssuer;
 use super::serve::lock;
@@ -47,19 +48,21 @@ pub(super) struct Core {
     pub(super) blob_base: Mutex<String>,
     pub(super) broker: Broker,
     pub(super) tenant_faults: Mutex<Vec<TenantFault>>,
+    pub(super) bucket: Bucket,
     pub(super) drop: Mutex<DropState>,
     certificates: Mutex<Vec<(String, CertificateDer<'static>)>>,
     state: watch::Sender<VendorState>,
 }
 
 impl Core {
-    pub(super) fn new(settings: SandboxSettings, blob_base: String, broker: Broker) -> Arc<Self> {
+    pub(super) fn new(settings: SandboxSettings, blob_base: String, broker: Broker, bucket: Bucket) -> Arc<Self> {
         Arc::new(Self {
             tokens: TokenIssuer::new(),
             blobs: BlobStore::new(&settings.account, settings.blob_tls),
             blob_base: Mutex::new(blob_base),
             broker,
             tenant_faults: Mutex::default(),
+            bucket,
             drop: Mutex::default(),
             certificates: Mutex::default(),
             state: watch::Sender::default(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! longshore.toml   ca.pem   certificates/longshore.pem   blobs/ (large generated files)
-//! drop/ (daily zips)
+//! drop/ (daily zips)   bucket-key.json
 //! ```
 
 use std::path::PathBuf;
@@ -22,6 +22,7 @@ impl Sandbox {
             r#"{MARK}
 
 {access}
+{bucket}
 {drop}
 [[route]]
 name = "everything"
@@ -39,6 +40,7 @@ path = "delivered"
 path = "inbox.db"
 "#,
             access = self.configuration_of_access(),
+            bucket = self.configuration_of_bucket(),
             drop = self.configuration_of_drop(),
         )
     }
@@ -68,6 +70,28 @@ integration_name = {integration_name}
             scope = quoted(&settings.scope),
             tenant_service = quoted(self.tenant_service().as_str()),
             integration_name = quoted(&settings.integration_name),
+        )
+    }
+
+    /// The `[[feed]]` of a configuration in this sandbox's folder that reads the bucket of day folders.
+    #[must_use]
+    pub fn configuration_of_bucket(&self) -> String {
+        let quoted = |text: &str| toml::Value::from(text).to_string();
+        format!(
+            r#"[[feed]]
+name = "bucket"
+type = "bucket"
+provider = "gcs"
+bucket = {bucket}
+key_file = "bucket-key.json"
+ca_file = "ca.pem"
+endpoint = {endpoint}
+content_type = "application/x-jsonlines"
+blob_type = "fft.export"
+poll = "2s"
+"#,
+            bucket = quoted(&self.settings().bucket),
+            endpoint = quoted(self.bucket_url().as_str()),
         )
     }
 

@@ -13,7 +13,8 @@
 //!                                                                          ^
 //!  a person, a test, the demo ──> control API ──> Sandbox (the handle) ────┘ publish, rotate, expire, faults
 //!                                                      │
-//!  daemon <── a folder <── a day's zip of CSVs ────────┘
+//!  daemon <── a folder <── a day's zip of CSVs ────────┤
+//!    └─── signed by the account's key ──> bucket <─────┘ day folders of gzipped JSON lines
 //! ```
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -27,6 +28,7 @@ use url::Url;
 
 mod blob;
 pub mod broker;
+mod bucket;
 pub mod control;
 mod core;
 mod drop;
@@ -47,6 +49,7 @@ pub use blob::BlobInfo;
 pub use blob::content::Content;
 pub use blob::fault::{BlobFault, FaultKind};
 pub use blob::sas::{AccountKey, ContainerGrant, container_sas};
+pub use bucket::{BucketState, DayObject, ListFault, Rewrite, Written};
 pub use core::VendorState;
 pub use drop::{Arrival, DayFile, DaySpec, DropRequest, DropState, Dropped};
 pub use publish::{FileSource, PublishRequest, Published};
@@ -57,6 +60,7 @@ pub use verbs::SandboxState;
 use crate::access::{IdentitySettings, TenantServiceSettings};
 use crate::clock::{Clock as _, SystemClock};
 use broker::{Broker, BrokerError, BrokerSettings};
+use bucket::Bucket;
 use core::Core;
 use pki::{ServerIdentity, write_private};
 
@@ -137,6 +141,7 @@ impl Sandbox {
         let (authority_listener, authority_address) = serve::bind("Entra authority", settings.authority_port).await?;
         let (tenant_listener, tenant_address) = serve::bind("TenantService", settings.tenant_port).await?;
         let (blob_listener, blob_address) = serve::bind("blob store", settings.blob_port).await?;
+        let (bucket_listener, bucket_address) = serve::bind("bucket", settings.bucket_port).await?;
         let blob_scheme = if settings.blob_tls { "https" } else { "http" };
         let blob_seen_at = settings.blob_seen_at.unwrap_or(blob_address);
         let blob_base = format!("{blob_scheme}://{blob_seen_at}/{}", settings.account);
@@ -144,12 +149,15 @@ impl Sandbox {
         let blob_tls = settings.blob_tls.then(|| Arc::clone(&identity.tls));
 
         let broker = start_broker(&settings, &identity).await?;
-        let core = Core::new(settings, blob_base.clone(), broker);
+        let bucket_url = url(&format!("https://{bucket_address}"))?;
+        let bucket = Bucket::new(&settings.bucket, settings.bucket_page_max, bucket_url)?;
+        let core = Core::new(settings, blob_base.clone(), broker, bucket);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         for (listener, tls, app) in [
             (authority_listener, Some(Arc::clone(&identity.tls)), entra::router(Arc::clone(&core))),
-            (tenant_listener, Some(identity.tls), tenant::router(Arc::clone(&core))),
+            (tenant_listener, Some(Arc::clone(&identity.tls)), tenant::router(Arc::clone(&core))),
+            (bucket_listener, Some(identity.tls), bucket::router(Arc::clone(&core))),
             (blob_listener, blob_tls, blob::router(Arc::clone(&core))),
         ] {
             tasks.spawn(serve::serve(listener, tls, app, stop.clone()));
@@ -169,6 +177,7 @@ impl Sandbox {
         };
         let drop = sandbox.drop_folder();
         std::fs::create_dir_all(&drop).map_err(|source| SandboxError::Write { path: drop, source })?;
+        sandbox.write_bucket_key()?;
         sandbox.new_certificate("longshore", CERTIFICATE_VALID, true)?;
         Ok(sandbox)
     }

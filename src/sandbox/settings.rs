@@ -22,6 +22,8 @@ pub struct SandboxSettings {
     pub blob_port: u16,
     /// The port of the Service Bus broker.
     pub broker_port: u16,
+    /// The port of the store that the bucket of day folders lies in.
+    pub bucket_port: u16,
     /// Where TenantService says that the blob store is, when something stands before it, such as a proxy that breaks
     /// connections; `None` for where it listens.
     pub blob_seen_at: Option<SocketAddr>,
@@ -51,6 +53,10 @@ pub struct SandboxSettings {
     pub lock_duration: Duration,
     /// A message that was delivered in vain this often goes to the dead letters.
     pub delivery_count_max: u32,
+    /// The bucket of day folders.
+    pub bucket: String,
+    /// The most objects that one page of its listing shows; at most 1000.
+    pub bucket_page_max: usize,
     /// The Service Bus topic.
     pub topic: String,
     /// The topic's subscription.
@@ -74,6 +80,7 @@ impl Default for SandboxSettings {
             tenant_port: 0,
             blob_port: 0,
             broker_port: 0,
+            bucket_port: 0,
             blob_seen_at: None,
             broker_seen_at: None,
             tenant: "sandbox.onmicrosoft.com".to_owned(),
@@ -88,6 +95,8 @@ impl Default for SandboxSettings {
             broker_tls: false,
             lock_duration: Duration::from_secs(30),
             delivery_count_max: 10,
+            bucket: "ocff-sandbox-pre-public-events-export-bucket".to_owned(),
+            bucket_page_max: 1_000,
             topic: "fileexport".to_owned(),
             subscription: "longshore".to_owned(),
         }

@@ -11,6 +11,7 @@ use super::blob::content::Content;
 use super::blob::fault::BlobFault;
 use super::blob::sas::AccountKey;
 use super::broker::{Broker, BrokerState};
+use super::bucket::BucketState;
 use super::core::VendorState;
 use super::drop::DropState;
 use super::pki::{ClientCertificate, write_private};
@@ -31,6 +32,8 @@ pub struct SandboxState {
     pub blob_faults: Vec<BlobFault>,
     /// Faults of TenantService that are still in force.
     pub tenant_faults: Vec<TenantFault>,
+    /// The bucket of day folders.
+    pub bucket: BucketState,
     /// The daily zips.
     pub drop: DropState,
 }
@@ -202,6 +205,12 @@ impl Sandbox {
 
 /// What happened.
 impl Sandbox {
+    /// The day before today, in UTC.
+    pub(super) fn yesterday(&self) -> jiff::civil::Date {
+        let today = self.core.now().to_timestamp().to_zoned(jiff::tz::TimeZone::UTC).date();
+        today.yesterday().unwrap_or(today)
+    }
+
     /// What happened so far at the authority, TenantService and the blob store.
     #[must_use]
     pub fn vendor_state(&self) -> VendorState {
@@ -216,6 +225,7 @@ impl Sandbox {
             broker: self.core.broker.state(),
             blob_faults: self.core.blobs.faults(),
             tenant_faults: lock(&self.core.tenant_faults).clone(),
+            bucket: self.core.bucket.state(),
             drop: lock(&self.core.drop).clone(),
         }
     }

@@ -85,10 +85,10 @@ pub enum FaultKind {
 
 /// The faults in force, in the order in which they were asked for.
 #[derive(Default)]
-pub(super) struct Faults(VecDeque<(BlobFault, Option<Instant>)>);
+pub(in crate::sandbox) struct Faults(VecDeque<(BlobFault, Option<Instant>)>);
 
 impl Faults {
-    pub(super) fn add(&mut self, fault: BlobFault) -> Result<(), SandboxError> {
+    pub(in crate::sandbox) fn add(&mut self, fault: BlobFault) -> Result<(), SandboxError> {
         self.forget_ended();
         if self.0.len() >= FAULTS_MAX {
             return Err(SandboxError::Request(format!("there are already {FAULTS_MAX} blob faults; clear them first")));
@@ -105,12 +105,12 @@ impl Faults {
         Ok(())
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::sandbox) fn clear(&mut self) {
         self.0.clear();
     }
 
     /// The fault that hits a request for `blob`, used up by one. A fault of the body does not hit a request for none.
-    pub(super) fn take(&mut self, blob: &str, has_body: bool) -> Option<FaultKind> {
+    pub(in crate::sandbox) fn take(&mut self, blob: &str, has_body: bool) -> Option<FaultKind> {
         self.forget_ended();
         let (fault, _) = self.0.iter_mut().find(|(fault, _)| {
             let fits = fault.blob.as_deref().is_none_or(|text| blob.contains(text));
@@ -122,7 +122,7 @@ impl Faults {
         Some(fault.kind.clone())
     }
 
-    pub(super) fn list(&mut self) -> Vec<BlobFault> {
+    pub(in crate::sandbox) fn list(&mut self) -> Vec<BlobFault> {
         self.forget_ended();
         self.0.iter().map(|(fault, _)| fault.clone()).collect()
     }
@@ -136,7 +136,7 @@ impl Faults {
 type Body = BoxStream<'static, std::io::Result<Bytes>>;
 
 /// `body`, which starts at byte `start` of the blob, with the fault in it.
-pub(super) fn spoil(body: Body, start: u64, kind: Option<&FaultKind>) -> Body {
+pub(in crate::sandbox) fn spoil(body: Body, start: u64, kind: Option<&FaultKind>) -> Body {
     match *match kind {
         None => return body,
         Some(kind) => kind,

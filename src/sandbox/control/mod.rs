@@ -21,6 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{DropRequest, Dropped, Sandbox, SandboxError, SandboxState, serve};
 
+mod bucket;
 mod export;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,13 @@ DELETE /certificates/{name}            the authority forgets it; the file stays
 POST   /drop                           optional {\"rows\": 1000}: a day's zip of CSVs, answered when it is whole
          also: date (2026-11-22; absent for yesterday), seed, broken_rows (of the first file),
                  arrival (part growing whole), pause_ms (half-way)
+POST   /bucket/publish                 optional {\"events\": 1000}: a file of gzipped JSON lines in a day's folder
+         also: date (absent for yesterday), first, seed, key (absent for the next free one)
+POST   /bucket/rewrite                 {\"key\": \"2026-11-22/part-00000.jsonl.gz\", \"more\": 100}
+POST   /bucket/rotate-key              the key file is written anew, the old key opens nothing
+POST   /bucket/list-faults             optional {\"status\": 503, \"after\": 0, \"pages\": 1}
+POST   /bucket/faults                  as /blob-faults
+DELETE /bucket/faults                  those of listings as well
 ";
 
 /// The running control API; it stops when this is dropped.
@@ -107,6 +115,11 @@ fn router(sandbox: Arc<Sandbox>) -> Router {
         .route("/certificates", post(export::new_certificate))
         .route("/certificates/{name}", delete(export::forget_certificate))
         .route("/drop", post(drop_zip))
+        .route("/bucket/publish", post(bucket::publish))
+        .route("/bucket/rewrite", post(bucket::rewrite))
+        .route("/bucket/rotate-key", post(bucket::rotate_key))
+        .route("/bucket/list-faults", post(bucket::add_list_fault))
+        .route("/bucket/faults", post(bucket::add_fault).delete(bucket::clear_faults))
         .layer(middleware::from_fn(refuse_browsers))
         .with_state(sandbox)
 }

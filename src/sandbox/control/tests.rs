@@ -116,15 +116,22 @@ async fn every_verb_can_be_said() {
         ("/publish", r#"{"file": {"text": "{}\n"}, "blob_type": "Mine", "pascal_case": true}"#),
         ("/publish", r#"{"file": {"repeated": {"decompressed_bytes": 100000}}}"#),
         ("/drop", r#"{"rows": 10, "arrival": "growing", "pause_ms": 0}"#),
+        ("/bucket/publish", r#"{"events": 10, "date": "2026-11-22"}"#),
+        ("/bucket/rewrite", r#"{"key": "2026-11-22/part-00000.jsonl.gz", "more": 1}"#),
+        ("/bucket/rotate-key", ""),
+        ("/bucket/list-faults", r#"{"after": 1}"#),
+        ("/bucket/faults", r#"{"fault": "cut", "after": 10}"#),
     ] {
         api.post(path, body).await;
     }
     let state = api.sandbox.state();
     assert_eq!((state.blob_faults.len(), state.tenant_faults.len(), state.broker.stalled), (1, 1, false));
-    for path in ["/blob-faults", "/tenant-faults", "/certificates/next"] {
+    assert_eq!((state.bucket.objects, state.bucket.faults.len(), state.bucket.list_faults.len()), (1, 1, 1));
+    for path in ["/blob-faults", "/tenant-faults", "/certificates/next", "/bucket/faults"] {
         assert_eq!(api.send(reqwest::Method::DELETE, path, "").await.0, 200);
     }
-    assert!(api.sandbox.state().blob_faults.is_empty());
+    let state = api.sandbox.state();
+    assert!(state.blob_faults.is_empty() && state.bucket.faults.is_empty() && state.bucket.list_faults.is_empty());
 }
 
 #[tokio::test]
@@ -138,6 +145,7 @@ async fn a_request_that_makes_no_sense_is_told_so() {
         ("/blob-faults", r#"{"fault": "cut"}"#),
         ("/certificates", r#"{"name": "../x"}"#),
         ("/drop", r#"{"date": "2026-02-30"}"#),
+        ("/bucket/rewrite", r#"{"key": "2026-11-22/none"}"#),
     ] {
         let (status, answer) = api.send(reqwest::Method::POST, path, body).await;
         assert_eq!(status, 400, "{path} {body} {answer}");

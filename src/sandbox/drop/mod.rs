@@ -106,12 +106,8 @@ impl Sandbox {
                 PAUSE_MAX.as_secs()
             )));
         }
-        let yesterday = || {
-            let today = self.core.now().to_timestamp().to_zoned(jiff::tz::TimeZone::UTC).date();
-            today.yesterday().unwrap_or(today)
-        };
         let spec = DaySpec {
-            date: request.date.unwrap_or_else(yesterday),
+            date: request.date.unwrap_or_else(|| self.yesterday()),
             rows: request.rows,
             broken_rows: request.broken_rows,
             seed: request.seed,

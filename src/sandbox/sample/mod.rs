@@ -10,11 +10,13 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
+mod event;
 mod format;
 mod record;
 mod repeated;
 pub mod ugly;
 
+pub use event::{Event, EventSpec};
 pub use repeated::RepeatedSpec;
 
 /// What a file is about.
