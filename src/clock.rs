@@ -1,8 +1,8 @@
 //! Time comes in through a [`Clock`], so that tests can move it.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -47,12 +47,30 @@ impl fmt::Display for UnixMs {
     }
 }
 
+/// One start of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BootId(pub u128);
+
+/// How long the machine has been up, sleep included: nobody can set that, so it tells a clock that was set from time
+/// that went by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uptime {
+    /// Since which start.
+    pub boot: BootId,
+    /// How long, in milliseconds.
+    pub ms: i64,
+}
+
 /// Where the time of day comes from.
 ///
-/// Durations (leases held in memory, time limits, back-off) are measured with `tokio::time`, which tests can pause.
+/// Durations (leases held in memory, time limits, back-off) are measured with `tokio::time`, which tests can pause. What
+/// is measured across processes goes by [`crate::steady::SteadyClock`].
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// The present moment by the wall clock.
+    /// The present moment by the wall clock, which may be set at any moment.
     fn now(&self) -> UnixMs;
+
+    /// How long the machine has been up.
+    fn uptime(&self) -> Uptime;
 }
 
 /// The machine's own clock.
@@ -64,34 +82,75 @@ impl Clock for SystemClock {
     fn now(&self) -> UnixMs {
         UnixMs(jiff::Timestamp::now().as_millisecond())
     }
+
+    fn uptime(&self) -> Uptime {
+        let read = rustix::time::clock_gettime(UPTIME);
+        let ms = read.tv_sec.saturating_mul(1_000).saturating_add(read.tv_nsec / 1_000_000);
+        Uptime { boot: boot_id(), ms }
+    }
+}
+
+#[cfg(target_os = "linux")]
+const UPTIME: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+/// Sleep is not counted here: waking up looks like a clock that was set forward, which delays and does no harm.
+#[cfg(not(target_os = "linux"))]
+const UPTIME: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+
+/// The kernel's name for this start of the machine; where it gives none, each process counts as a start.
+fn boot_id() -> BootId {
+    static BOOT: OnceLock<BootId> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        let named = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+        let named = named.and_then(|text| uuid::Uuid::try_parse(text.trim()).ok());
+        BootId(named.unwrap_or_else(uuid::Uuid::new_v4).as_u128())
+    })
 }
 
 /// A clock that stands still until a test moves it.
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicI64>);
+pub struct ManualClock(Arc<Manual>);
+
+#[derive(Debug)]
+struct Manual {
+    now: AtomicI64,
+    uptime: AtomicI64,
+    boots: AtomicI64,
+}
 
 impl ManualClock {
     /// A clock that shows `start`.
     #[must_use]
     pub fn new(start: UnixMs) -> Self {
-        Self(Arc::new(AtomicI64::new(start.0)))
+        Self(Arc::new(Manual { now: AtomicI64::new(start.0), uptime: AtomicI64::new(0), boots: AtomicI64::new(0) }))
     }
 
-    /// Moves the clock forward.
+    /// Time goes by.
     pub fn advance(&self, by: Duration) {
         let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.0.fetch_add(by_ms, Ordering::SeqCst);
+        self.0.now.fetch_add(by_ms, Ordering::SeqCst);
+        self.0.uptime.fetch_add(by_ms, Ordering::SeqCst);
     }
 
-    /// Sets the clock, also backwards.
+    /// The wall clock is set, forward or back, without any time going by.
     pub fn set(&self, to: UnixMs) {
-        self.0.store(to.0, Ordering::SeqCst);
+        self.0.now.store(to.0, Ordering::SeqCst);
+    }
+
+    /// The machine is started anew.
+    pub fn reboot(&self) {
+        self.0.uptime.store(0, Ordering::SeqCst);
+        self.0.boots.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> UnixMs {
-        UnixMs(self.0.load(Ordering::SeqCst))
+        UnixMs(self.0.now.load(Ordering::SeqCst))
+    }
+
+    fn uptime(&self) -> Uptime {
+        let boot = BootId(self.0.boots.load(Ordering::SeqCst).unsigned_abs().into());
+        Uptime { boot, ms: self.0.uptime.load(Ordering::SeqCst) }
     }
 }
 

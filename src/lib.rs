@@ -41,6 +41,7 @@ pub mod pointer;
 pub mod probe;
 pub mod record;
 pub mod secret;
+pub mod steady;
 mod write_ahead;
 
 #[cfg(any(test, feature = "fuzzing"))]

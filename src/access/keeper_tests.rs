@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{BootId, Clock, Uptime};
 use crate::secret::Secret;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -15,6 +15,10 @@ struct PausedClock(Instant);
 impl Clock for PausedClock {
     fn now(&self) -> UnixMs {
         START.plus(self.0.elapsed())
+    }
+
+    fn uptime(&self) -> Uptime {
+        Uptime { boot: BootId(0), ms: i64::try_from(self.0.elapsed().as_millis()).unwrap() }
     }
 }
 

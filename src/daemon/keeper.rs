@@ -17,6 +17,7 @@ use crate::ops::http::BeforeMetrics;
 use crate::ops::{Condition, Context};
 
 use super::Duty;
+use super::times::Times;
 
 /// A change of health is written down at once, but not more often than this: a flapping connection is no flood.
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
@@ -30,6 +31,7 @@ const PRUNE_AGAIN: Duration = Duration::from_secs(15);
 /// Keeps the inbox until `stop`.
 pub(super) async fn keep(
     ledger: Arc<dyn Ledger>,
+    mut times: Times,
     settings: InboxSettings,
     duty: Duty,
     context: Context,
@@ -42,7 +44,10 @@ pub(super) async fn keep(
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            _ = report.tick() => reporter.report().await,
+            _ = report.tick() => {
+                times.look();
+                reporter.report().await;
+            }
             changed = changes.changed() => {
                 if changed.is_err() {
                     break;

@@ -18,6 +18,7 @@ mod keeper;
 mod order;
 mod parts;
 mod signals;
+mod times;
 
 use std::sync::Arc;
 
@@ -103,7 +104,9 @@ pub async fn run_parts(
             }
         });
     }
-    servants.spawn(keeper::keep(Arc::clone(&parts.ledger), config.inbox.clone(), duty, context.clone(), end.clone()));
+    let times = times::Times::new(Arc::clone(&parts.inbox), &context);
+    let (ledger, settings) = (Arc::clone(&parts.ledger), config.inbox.clone());
+    servants.spawn(keeper::keep(ledger, times, settings, duty, context.clone(), end.clone()));
     if config.work.stops_on_poison() {
         servants.spawn(order::watch(Arc::clone(&parts.quarantine), context.clone(), end.clone()));
     }

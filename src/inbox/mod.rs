@@ -12,6 +12,8 @@
 //! 5. `read = delivered + filtered + parked + quarantined` holds for every delivery that is stored as done.
 //! 6. Unfinished and quarantined notices are never pruned, nor finished ones with parked or quarantined records.
 //! 7. What is said of parked records in [`parking`].
+//! 8. Whatever the machine's clock is set to: a wait lasts between half of its time and double, and nothing is given up,
+//!    let go or pruned before half of its time ([`crate::steady`]).
 //!
 //! ```text
 //! notice    heard ──plan──> open ──────────────> finished        skipped: no route wants it, or the feed's filter
@@ -134,7 +136,7 @@ pub struct ClaimRequest {
     pub worker: String,
     /// For how long the claim is held unless renewed.
     pub lease: Duration,
-    /// The present moment.
+    /// The present moment, by [`Inbox::now`].
     pub now: UnixMs,
     /// In which order deliveries are given out.
     pub ordering: Ordering,
@@ -224,6 +226,10 @@ pub enum Finish {
 /// Where notices are stored and deliveries are claimed. Writes are durable when they return.
 #[async_trait]
 pub trait Inbox: Send + Sync {
+    /// The present moment by the inbox's own clock, which does not jump when the machine's is set
+    /// ([`crate::steady`]): leases, retries, deadlines and retention go by it.
+    fn now(&self) -> UnixMs;
+
     /// Stores a batch in one commit (with fsync) and returns a receipt for each notice, in the same order.
     async fn store(&self, batch: Vec<HeardNotice>) -> Result<Vec<Receipt>, InboxError>;
 

@@ -234,6 +234,7 @@ impl Workers {
                     self.end_as(ended, end);
                 }
                 Ok(Claimed::Nothing { next_due, .. }) => {
+                    let now = self.tools.inbox.now();
                     let wait = next_due.map_or(IDLE_MAX, |due| due.since(now).min(IDLE_MAX));
                     idle(wait, &mut changes, end).await;
                 }
@@ -250,7 +251,7 @@ impl Workers {
         let request = ClaimRequest {
             worker: worker.to_owned(),
             lease: self.settings.lease,
-            now: self.tools.context.clock.now(),
+            now: self.tools.inbox.now(),
             ordering: self.settings.ordering,
             on_poison: self.settings.on_poison,
             per_blob_type_max: self.settings.per_blob_type_max,
@@ -340,7 +341,7 @@ impl Workers {
         loop {
             tokio::time::sleep(renewal_wait(self.settings.lease)).await;
             heartbeat.beat();
-            let until = self.tools.context.clock.now().plus(self.settings.lease);
+            let until = self.tools.inbox.now().plus(self.settings.lease);
             match self.tools.inbox.renew(claim.key, until).await {
                 Ok(()) => renewed = tokio::time::Instant::now(),
                 Err(error @ InboxError::LeaseLost(_)) => return error,
@@ -362,7 +363,7 @@ impl Workers {
         };
         let class = failure.class;
         let error = failure.error.clone();
-        let tries = Tries { attempt: claim.attempt, waits, since: claim.since, now: self.tools.context.clock.now() };
+        let tries = Tries { attempt: claim.attempt, waits, since: claim.since, now: self.tools.inbox.now() };
         let finish = retry::decide(&self.settings, failure, tries, fastrand::f64());
         match &finish {
             Finish::Retry { due, .. } => {

@@ -37,6 +37,10 @@ fn once(trouble: &AtomicBool) -> bool {
 
 #[async_trait]
 impl Inbox for Troubled {
+    fn now(&self) -> UnixMs {
+        self.inner.now()
+    }
+
     async fn store(&self, batch: Vec<HeardNotice>) -> Result<Vec<Receipt>, InboxError> {
         self.inner.store(batch).await
     }

@@ -24,7 +24,7 @@ pub(super) async fn wake_loop(tools: &Tools, mut changes: watch::Receiver<u64>, 
             Ok(tended) => {
                 say(context, &tended);
                 if !tended.more {
-                    let now = context.clock.now();
+                    let now = tools.inbox.now();
                     let wait = tended.next_deadline.map_or(IDLE_MAX, |next| next.since(now).min(IDLE_MAX));
                     idle(wait, &mut changes, stop).await;
                 }

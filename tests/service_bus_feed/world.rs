@@ -370,6 +370,10 @@ impl WatchedInbox {
 
 #[async_trait]
 impl Inbox for WatchedInbox {
+    fn now(&self) -> UnixMs {
+        self.inner.now()
+    }
+
     async fn store(&self, batch: Vec<HeardNotice>) -> Result<Vec<Receipt>, InboxError> {
         self.asked.send_modify(|asked| asked.push(Asked::Store(batch.len())));
         drop(self.is_open.subscribe().wait_for(|is_open| *is_open).await.expect("the inbox lives on"));

@@ -16,11 +16,13 @@ use super::select;
 use crate::access::{IdentitySettings, Skew, look_at_certificates};
 use crate::config::{AccessConfig, Config, ConfigError, Files};
 use crate::error::chain;
+use crate::inbox::Inbox;
 use crate::inbox::ledger::{Audit, Examination, Ledger};
 use crate::net::{HttpLimits, http_client};
 use crate::ops::ask;
 use crate::ops::health::Condition;
 use crate::probe::{Finding, Step};
+use crate::steady::{LEAD_MAX, describe_lead};
 
 mod disk;
 
@@ -140,6 +142,7 @@ async fn inbox(global: &Global, config: &Config) -> Vec<Step> {
             steps.push(Step { name: "file".to_owned(), took, finding: damage(&examination) });
             steps.push(step("leases", || leases(&examination)));
             if let Ok((_, inbox)) = &opened {
+                steps.push(step("time", || time(select::now().0.saturating_sub(inbox.now().0))));
                 let began = Instant::now();
                 let summary = inbox.summary().await;
                 let finding = match summary {
@@ -171,8 +174,15 @@ fn leases(examination: &Examination) -> Finding {
     look(
         seen,
         "one that has run out is taken over as soon as `longshore run` or `work` runs; one that ends far in the \
-         future was given under a wrong clock: set the clock right, and its delivery waits until then",
+         future was given by an older longshore under a wrong clock: its delivery waits until then",
     )
+}
+
+fn time(lead_ms: i64) -> Finding {
+    if u128::from(lead_ms.unsigned_abs()) <= LEAD_MAX.as_millis() {
+        return good("the inbox's clock and this machine's agree");
+    }
+    look(format!("this machine's clock {}", describe_lead(lead_ms)), "check the machine's time synchronisation")
 }
 
 fn accounts(summary: &crate::inbox::ledger::Summary) -> Finding {

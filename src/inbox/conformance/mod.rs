@@ -14,12 +14,13 @@ use super::{
     Claim, ClaimRequest, Claimed, Finish, Inbox, OnPoison, Ordering, Plan, Progress, Remarks, RunId, SharedInbox,
     Target,
 };
-use crate::clock::{Clock, ManualClock, UnixMs};
+use crate::clock::{ManualClock, UnixMs};
 use crate::notice::{FeedName, HeardNotice, Metadata, NoticeId, RouteName, SinkName, Verdict};
 use crate::record::{BadRecord, Counts};
 
 pub(crate) mod accounting;
 pub(crate) mod claiming;
+pub(crate) mod jumping;
 pub(crate) mod looking;
 pub(crate) mod model;
 pub(crate) mod ordering;
@@ -63,6 +64,10 @@ macro_rules! inbox_conformance {
             a_quarantined_delivery_is_not_given_out_again
             nothing_says_when_to_ask_again
             a_freed_lane_wakes_whoever_waits
+        );
+        inbox_conformance!(@cases $fresh, jumping,
+            a_clock_that_is_set_back_keeps_no_lease_and_no_retry_waiting
+            a_clock_that_is_set_forward_ends_no_lease_no_wait_and_no_retention
         );
         inbox_conformance!(@cases $fresh, ordering,
             a_lane_goes_in_published_order_one_at_a_time
@@ -247,7 +252,7 @@ pub(crate) fn done(progress: Progress) -> Finish {
 
 impl Subject {
     pub(crate) fn now(&self) -> UnixMs {
-        self.clock.now()
+        self.inbox.now()
     }
 
     /// Stores one notice.

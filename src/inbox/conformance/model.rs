@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{LEASE, START, Subject, account, bad, done, heard, target};
-use crate::clock::UnixMs;
+use crate::clock::{Clock, UnixMs};
 use crate::error::Class;
 use crate::inbox::ledger::{DeliveryState, NoticeState, Retention, Selector};
 use crate::inbox::{ClaimKey, Claimed, Finish, InboxError, Ordering, Remarks, RunId, Target};
@@ -37,6 +37,8 @@ pub(crate) enum Step {
     Quarantine(usize),
     Release(usize),
     Advance(u64),
+    /// The machine's clock is set by so many seconds.
+    Jump(i64),
     Replay {
         states: u8,
     },
@@ -60,6 +62,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => which.clone().prop_map(Step::Quarantine),
         1 => which.prop_map(Step::Release),
         4 => (0..80u64).prop_map(Step::Advance),
+        1 => (-90_000..90_000i64).prop_map(Step::Jump),
         2 => (1..8u8).prop_map(|states| Step::Replay { states }),
         1 => (0..300u64).prop_map(|age_seconds| Step::Prune { age_seconds }),
     ];
@@ -123,6 +126,10 @@ impl Run {
                 self.claim(ordering, per_blob_type_max).await;
             }
             Step::Advance(seconds) => self.subject.clock.advance(Duration::from_secs(seconds)),
+            Step::Jump(seconds) => {
+                let clock = &self.subject.clock;
+                clock.set(UnixMs(Clock::now(clock).0 + seconds * 1_000));
+            }
             Step::Replay { states } => self.replay(states).await,
             Step::Prune { age_seconds } => self.prune(Duration::from_secs(age_seconds)).await,
             Step::Renew(which) => {

@@ -4,12 +4,16 @@ use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::rows::word;
+use super::times;
 use super::writer::Outcome;
 use crate::clock::UnixMs;
 use crate::inbox::ledger::{ALIVE_FOR, DaemonReport, DaemonSummary};
 use crate::ops::health::{Condition, Part};
+use crate::steady::Reading;
 
-pub(super) fn report(connection: &Connection, report: &DaemonReport, now: UnixMs) -> Result<Outcome<()>, Fault> {
+pub(super) fn report(connection: &Connection, report: &DaemonReport, time: Reading) -> Result<Outcome<()>, Fault> {
+    let now = time.at;
+    times::keep(connection, time)?;
     // One that was killed could not take itself down; its successor does, so that only the living are shown.
     connection
         .prepare_cached("DELETE FROM daemons WHERE mode = ?1 AND instance != ?2 AND heartbeat < ?3")?

@@ -108,8 +108,8 @@ impl Ledger for SqliteInbox {
     }
 
     async fn report(&self, report: DaemonReport) -> Result<(), InboxError> {
-        let now = self.clock.now();
-        self.writer.run(FLEETING, move |connection| daemons::report(connection, &report, now)).await
+        let time = self.clock.read();
+        self.writer.run(FLEETING, move |connection| daemons::report(connection, &report, time)).await
     }
 
     async fn leave(&self, instance: String) -> Result<(), InboxError> {

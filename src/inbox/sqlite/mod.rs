@@ -5,7 +5,7 @@
 //! 1. One thread writes; it commits what waits together (`writer`). `synchronous = FULL`, so that a commit is on disk
 //!    when it returns, and no answer is given before it returned.
 //! 2. What is finished costs nothing: every index that a claim or the planner uses holds unfinished rows only, and
-//!    opening reads the schema and no rows.
+//!    opening reads the schema and one row, which says what the steady clock showed last.
 //! 3. A reader never blocks the writer (write-ahead log), and holds a snapshot for one query only, so that the log can
 //!    be reset. The log is moved into the database every 16 MiB and its file cut to 64 MiB.
 //! 4. The file and its `-wal` and `-shm` are readable by their owner alone.
@@ -34,6 +34,7 @@ use super::{
 };
 use crate::clock::{Clock, UnixMs};
 use crate::notice::{FeedName, HeardNotice, Notice, NoticeId, SinkName};
+use crate::steady::SteadyClock;
 
 mod audit;
 mod checkpoint;
@@ -56,6 +57,7 @@ mod select;
 mod store;
 mod story;
 mod summary;
+mod times;
 mod writer;
 
 #[cfg(test)]
@@ -80,7 +82,7 @@ pub struct SqliteInbox {
     writer: Writer,
     readers: Readers,
     path: PathBuf,
-    clock: Arc<dyn Clock>,
+    clock: SteadyClock,
     notices_max: usize,
     parking: ParkingBounds,
     /// Readers of keys alone: what people ask never keeps a delivery waiting.
@@ -90,7 +92,7 @@ pub struct SqliteInbox {
 }
 
 impl SqliteInbox {
-    /// Opens the inbox, and makes or migrates its file where that is needed. Reads no rows, so that the size of the
+    /// Opens the inbox, and makes or migrates its file where that is needed. Reads one row, so that the size of the
     /// inbox does not matter. Blocks for some milliseconds.
     ///
     /// # Errors
@@ -98,11 +100,12 @@ impl SqliteInbox {
     /// or [`InboxError::Unavailable`] if another process held it for too long.
     pub fn open(settings: &InboxSettings, clock: Arc<dyn Clock>) -> Result<Self, InboxError> {
         let connection = schema::prepare(&settings.path)?;
+        let last = times::last(&connection).map_err(|fault| fault.into_error(&settings.path))?;
         Ok(Self {
             writer: Writer::start(connection, settings.path.clone())?,
             readers: Readers::new(settings.path.clone()),
             path: settings.path.clone(),
-            clock,
+            clock: SteadyClock::new(clock, last),
             notices_max: settings.commit_notices_max.max(1),
             parking: settings.parking,
             lookers: Readers::new(settings.path.clone()),
@@ -113,6 +116,10 @@ impl SqliteInbox {
 
 #[async_trait]
 impl Inbox for SqliteInbox {
+    fn now(&self) -> UnixMs {
+        self.clock.now()
+    }
+
     async fn store(&self, batch: Vec<HeardNotice>) -> Result<Vec<Receipt>, InboxError> {
         if batch.len() > self.notices_max {
             return Err(InboxError::TooMany { notices: batch.len(), notices_max: self.notices_max });

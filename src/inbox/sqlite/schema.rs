@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_audit.sql"),
     include_str!("migrations/0004_marks.sql"),
     include_str!("migrations/0005_parking.sql"),
+    include_str!("migrations/0006_times.sql"),
 ];
 
 /// `auto_vacuum` as SQLite numbers it.

@@ -4,6 +4,7 @@ use std::path::Path;
 use super::*;
 use crate::clock::ManualClock;
 use crate::inbox::conformance::{START, Subject, heard, inbox_conformance};
+use crate::inbox::ledger::{DaemonReport, Ledger};
 
 inbox_conformance!(fresh);
 
@@ -72,7 +73,7 @@ async fn a_newer_schema_is_refused() {
     let connection = rusqlite::Connection::open(folder.path().join("inbox.db")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     let error = open(folder.path()).unwrap_err();
-    assert!(matches!(error, InboxError::NewerSchema { found: 99, known: 5, .. }), "{error}");
+    assert!(matches!(error, InboxError::NewerSchema { found: 99, known: 6, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -92,4 +93,32 @@ async fn work_stored_by_another_process_is_heard_of() {
     listening.store(vec![heard("a", "T", 0)]).await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), working.changed()).await.unwrap();
     assert_eq!(working.unplanned(1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_between_two_runs_changes_no_wait() {
+    let day = Duration::from_secs(24 * 3_600);
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new(START);
+    let open = || SqliteInbox::open(&settings(folder.path()), Arc::new(clock.clone())).unwrap();
+    let report = || DaemonReport {
+        instance: "host/1".to_owned(),
+        mode: "run".to_owned(),
+        pid: 1,
+        version: "1".to_owned(),
+        started: START,
+        parts: Vec::new(),
+    };
+    let first = open();
+    first.report(report()).await.unwrap();
+    drop(first);
+    for jump_to in [START.plus(day), START.minus(day), START] {
+        clock.set(jump_to);
+        let again = open();
+        assert_eq!(again.now(), START);
+        again.report(report()).await.unwrap();
+    }
+    clock.reboot();
+    clock.set(START.minus(day));
+    assert_eq!(open().now(), START, "no start of the machine takes it back");
 }
