@@ -104,10 +104,10 @@ impl SteadyClock {
 /// For people: what follows from a wall clock that is so far ahead.
 #[must_use]
 pub fn describe_lead(lead_ms: i64) -> String {
-    let seconds = lead_ms.unsigned_abs() / 1_000;
+    let seconds = (lead_ms.unsigned_abs() + 500) / 1_000;
     let far = match seconds {
-        7_200.. => format!("{} h", seconds / 3_600),
-        120.. => format!("{} min", seconds / 60),
+        7_200.. => format!("{} h", (seconds + 1_800) / 3_600),
+        120.. => format!("{} min", (seconds + 30) / 60),
         _ => format!("{seconds} s"),
     };
     let (set, rule) = if lead_ms > 0 {

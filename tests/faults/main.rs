@@ -9,12 +9,16 @@
 //! | fsync fails (EIO) | nothing is settled, says it; goes on once the log was written anew |
 //! | inbox locked for long | waits, says it, goes on by itself |
 //! | damaged inbox | ends, or stays up and says it: names the file and what to do; never panics, delivers nothing twice |
+//! | clock set by a day, either way, while it runs or between two runs | says it; no wait lasts the jump, nothing is given up, let go or pruned before half of its time |
 //! | inbox of a newer schema | ends with exit code 74, touches nothing |
 
 #![cfg(feature = "sandbox")]
 
+mod clock;
 mod disk;
 mod file;
+#[path = "../common/process.rs"]
+mod process;
 mod tools;
 #[path = "../daemon/world.rs"]
 #[allow(dead_code, reason = "the daemon's tests use the rest of it")]

@@ -10,6 +10,9 @@ const FOREIGN_BYTES: usize = 64 << 10;
 /// How far the start is looked at for a mark or an XML declaration.
 const START_BYTES: usize = 256;
 
+/// Bytes of the largest character in UTF-8.
+const CHARACTER_BYTES_MAX: usize = 4;
+
 /// The mark of UTF-8.
 const UTF_8_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
@@ -137,8 +140,9 @@ impl Foreign {
 
 impl<R: Read> Read for Text<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        // Too small to hold any one character, which a decoder must be able to write whole.
-        debug_assert!(out.len() >= 4, "text is read in larger pieces");
+        if out.is_empty() {
+            return Ok(0);
+        }
         if matches!(self.state, State::Start) {
             self.start()?;
         }
@@ -149,6 +153,15 @@ impl<R: Read> Read for Text<R> {
             return Ok(count);
         }
         match &mut self.state {
+            // A decoder writes whole characters: where there is no room for one, the rest of it is read next.
+            State::Foreign(foreign) if out.len() < CHARACTER_BYTES_MAX => {
+                let mut character = [0; CHARACTER_BYTES_MAX];
+                let written = foreign.read(&mut self.inner, &mut character)?;
+                let count = written.min(out.len());
+                out[..count].copy_from_slice(&character[..count]);
+                self.ahead.extend_from_slice(&character[count..written]);
+                Ok(count)
+            }
             State::Foreign(foreign) => foreign.read(&mut self.inner, out),
             State::Start | State::Utf8 => self.inner.read(out),
         }
@@ -172,6 +185,19 @@ mod tests {
                 0 => return String::from_utf8(out).unwrap(),
                 count => out.extend_from_slice(&piece[..count]),
             }
+        }
+    }
+
+    #[test]
+    fn pieces_smaller_than_a_character_are_no_trouble() {
+        let said = "a sørlandet 🚢";
+        for bytes in [said.as_bytes().to_vec(), utf_16(said, u16::to_le_bytes)] {
+            let mut text = Text::new(&bytes[..], None);
+            let (mut out, mut piece) = (Vec::new(), [0]);
+            while text.read(&mut piece).unwrap() == 1 {
+                out.extend_from_slice(&piece);
+            }
+            assert_eq!(String::from_utf8(out).unwrap(), said);
         }
     }
 
