@@ -13,7 +13,7 @@ use longshore::sandbox::sample::{Kind, SampleSpec};
 use longshore::sandbox::{PublishRequest, Sandbox, SandboxSettings};
 
 #[path = "../common/process.rs"]
-mod process;
+pub mod process;
 
 pub use process::{Daemon, LIMIT};
 

@@ -10,8 +10,8 @@ use longshore::config::{Config, Files};
 use longshore::inbox::ledger::{Ledger as _, Summary};
 use longshore::inbox::{Inbox as _, SqliteInbox};
 
-use crate::process::{self, Daemon, LIMIT};
 use crate::tools::leave_out;
+use crate::world::{Daemon, LIMIT, process};
 
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 

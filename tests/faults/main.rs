@@ -17,8 +17,6 @@
 mod clock;
 mod disk;
 mod file;
-#[path = "../common/process.rs"]
-mod process;
 mod tools;
 #[path = "../daemon/world.rs"]
 #[allow(dead_code, reason = "the daemon's tests use the rest of it")]
