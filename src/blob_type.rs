@@ -1,12 +1,14 @@
 //! Blob-type filters: include and exclude globs, compared without regard to case.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use glob::PatternError;
+
+use crate::globs::Globs;
 
 /// Which blob types are wanted: those that match an include glob and no exclude glob.
 #[derive(Clone, Debug)]
 pub struct BlobTypeFilter {
-    include: GlobSet,
-    exclude: GlobSet,
+    include: Globs,
+    exclude: Globs,
 }
 
 impl BlobTypeFilter {
@@ -14,8 +16,8 @@ impl BlobTypeFilter {
     ///
     /// # Errors
     /// The glob that cannot be understood, and why.
-    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, globset::Error> {
-        Ok(Self { include: glob_set(include)?, exclude: glob_set(exclude)? })
+    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, PatternError> {
+        Ok(Self { include: Globs::new(include)?, exclude: Globs::new(exclude)? })
     }
 
     /// Whether notices of `blob_type` are wanted.
@@ -27,16 +29,8 @@ impl BlobTypeFilter {
     /// Whether notices of a blob type that has several names are wanted: one is included, and none excluded.
     #[must_use]
     pub fn wants_any(&self, names: &[&str]) -> bool {
-        names.iter().any(|name| self.include.is_match(name)) && !names.iter().any(|name| self.exclude.is_match(name))
+        names.iter().any(|name| self.include.match_any(name)) && !names.iter().any(|name| self.exclude.match_any(name))
     }
-}
-
-fn glob_set(globs: &[String]) -> Result<GlobSet, globset::Error> {
-    let mut set = GlobSetBuilder::new();
-    for glob in globs {
-        set.add(GlobBuilder::new(glob).case_insensitive(true).literal_separator(false).backslash_escape(true).build()?);
-    }
-    set.build()
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ pub mod blob_type;
 pub mod clock;
 pub mod error;
 pub mod fail_point;
+mod globs;
 pub mod net;
 pub mod notice;
 pub mod pointer;

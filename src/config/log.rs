@@ -1,7 +1,6 @@
 //! What is logged, and how.
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, Targets};
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -37,13 +36,13 @@ impl Default for LogSettings {
 ///
 /// # Errors
 /// When `level` cannot be understood.
-pub fn log_filter(level: &str) -> Result<EnvFilter, ParseError> {
+pub fn log_filter(level: &str) -> Result<Targets, ParseError> {
     let mut directives = String::from("warn");
     for directive in level.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
-        directives.push_str(if directive.contains(['=', '[']) { "," } else { ",longshore=" });
+        directives.push_str(if directive.contains('=') { "," } else { ",longshore=" });
         directives.push_str(directive);
     }
-    EnvFilter::builder().parse(directives)
+    directives.parse()
 }
 
 #[cfg(test)]

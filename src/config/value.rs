@@ -299,7 +299,7 @@ impl FromToml for Glob {
                 return Err(String::new());
             }
             // The very filter that will be made of it.
-            BlobTypeFilter::new(&[glob.to_owned()], &[]).map_err(|error| error.kind().to_string())?;
+            BlobTypeFilter::new(&[glob.to_owned()], &[]).map_err(|error| error.msg.to_owned())?;
             Ok(Self(glob.to_owned()))
         })
     }

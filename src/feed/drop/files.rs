@@ -1,12 +1,14 @@
 //! Which files of a folder are looked at, by their names.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use glob::PatternError;
+
+use crate::globs::Globs;
 
 /// Names that are looked at, and names that are not.
 #[derive(Clone, Debug)]
 pub struct FileFilter {
-    include: GlobSet,
-    ignore: GlobSet,
+    include: Globs,
+    ignore: Globs,
 }
 
 impl FileFilter {
@@ -14,28 +16,20 @@ impl FileFilter {
     ///
     /// # Errors
     /// The glob that cannot be understood, and why.
-    pub fn new(include: &[String], ignore: &[String]) -> Result<Self, globset::Error> {
-        Ok(Self { include: set(include)?, ignore: set(ignore)? })
+    pub fn new(include: &[String], ignore: &[String]) -> Result<Self, PatternError> {
+        Ok(Self { include: Globs::new(include)?, ignore: Globs::new(ignore)? })
     }
 
     /// Whether a file in the folder is looked at.
     pub(super) fn wants(&self, name: &str) -> bool {
-        self.include.is_match(name) && !self.ignores(name)
+        self.include.match_any(name) && !self.ignores(name)
     }
 
     /// Whether a name, of a file or of an entry in an archive, is one that nobody means: hidden, or still being written.
     pub(super) fn ignores(&self, name: &str) -> bool {
         let base = name.rsplit('/').next().unwrap_or(name);
-        base.starts_with('.') || self.ignore.is_match(base)
+        base.starts_with('.') || self.ignore.match_any(base)
     }
-}
-
-fn set(globs: &[String]) -> Result<GlobSet, globset::Error> {
-    let mut set = GlobSetBuilder::new();
-    for glob in globs {
-        set.add(GlobBuilder::new(glob).case_insensitive(true).build()?);
-    }
-    set.build()
 }
 
 #[cfg(test)]
