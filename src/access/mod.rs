@@ -25,7 +25,9 @@ mod error;
 mod fakes;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod identity_toolkit;
 mod keeper;
+mod patience;
 mod probe;
 mod sas;
 mod skew;
@@ -37,8 +39,10 @@ mod vendor;
 pub use address::{AddressError, Refusal, read_address};
 pub use connection_string::ConnectionString;
 pub use error::AccessError;
+pub use identity_toolkit::{ApiKey, IdentityToolkit, IdentityToolkitSettings};
+pub use patience::Patience;
 pub use probe::look_at_certificates;
-pub use skew::Skew;
+pub use skew::{Skew, retry_after};
 pub use static_tokens::{StaticSettings, StaticTokens};
 pub use vendor::VendorTokens;
 

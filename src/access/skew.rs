@@ -64,7 +64,8 @@ fn http_date(text: &str) -> Option<UnixMs> {
 }
 
 /// What `Retry-After` asks for: seconds, or a date.
-pub(super) fn retry_after(headers: &HeaderMap, now: UnixMs) -> Option<Duration> {
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: UnixMs) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     match text.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),

@@ -37,6 +37,7 @@ pub mod screen;
 pub mod select;
 pub mod show;
 pub mod status;
+pub mod subscriptions;
 
 use exit::Exit;
 use log::{LogFormat, LogSettings};
@@ -146,6 +147,8 @@ enum Command {
     Parked(parked::Args),
     /// See what the sinks are known to hold, or say what they hold already
     Entities(entities::Args),
+    /// See what a vendor is to send to a webhook, and make it so
+    Subscriptions(subscriptions::Args),
 }
 
 fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
@@ -167,6 +170,7 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
         Command::Quarantine(args) => quarantine::run(*args, global),
         Command::Parked(args) => parked::run(args, global),
         Command::Entities(args) => entities::run(args, global),
+        Command::Subscriptions(args) => subscriptions::run(args, global),
     }
 }
 

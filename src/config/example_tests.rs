@@ -44,6 +44,19 @@ fn the_defaults_that_the_example_states_are_the_true_ones() {
     assert_eq!(format!("{:#?}", parse(EXAMPLE)), format!("{stated:#?}"));
 }
 
+/// The keys of a table, and of the first of each list of tables in it.
+fn keys_below(name: &str, value: &DeValue<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (key, value) in value.as_table().expect("a table") {
+        found.push(format!("{name}..{}", key.get_ref()));
+        let first = value.get_ref().as_array().and_then(|list| list.first());
+        if let Some(first) = first.filter(|first| first.get_ref().as_table().is_some()) {
+            found.extend(keys_below(key.get_ref(), first.get_ref()));
+        }
+    }
+    found
+}
+
 #[test]
 fn every_key_stands_in_the_example_and_can_be_read() {
     let full = with(|line| default_in(line).or_else(|| without_default_in(line)));
@@ -66,6 +79,9 @@ fn every_key_stands_in_the_example_and_can_be_read() {
                     let inner = value.get_ref().as_table().expect("a table");
                     found.extend(inner.iter().map(|(inner, _)| format!("expect..{}", inner.get_ref())));
                 }
+                if key.get_ref() == "subscriptions" {
+                    found.extend(keys_below("subscriptions", value.get_ref()));
+                }
                 if matches!(key.get_ref().as_ref(), "only" | "parents") {
                     let first = value.get_ref().as_array().expect("a list").first().expect("an element");
                     let first = first.get_ref().as_table().expect("a table");
@@ -74,7 +90,7 @@ fn every_key_stands_in_the_example_and_can_be_read() {
             }
         }
     }
-    let sections: [(&str, &str, &[&str]); 24] = [
+    let sections: [(&str, &str, &[&str]); 27] = [
         ("identity", "", written::Identity::KEYS),
         ("tokens", "", written::Tokens::KEYS),
         ("feed", "service-bus", written::ServiceBusFeed::KEYS),
@@ -82,6 +98,9 @@ fn every_key_stands_in_the_example_and_can_be_read() {
         ("expect", "", written::Expected::KEYS),
         ("feed", "bucket", written::BucketFeed::KEYS),
         ("feed", "webhook", written::WebhookFeed::KEYS),
+        ("subscriptions", "", written::Subscriptions::KEYS),
+        ("limited", "", written::Limited::KEYS),
+        ("contexts", "", written::Context::KEYS),
         ("entity", "", written::Entity::KEYS),
         ("route", "", written::Route::KEYS),
         ("parents", "", written::Parent::KEYS),

@@ -33,6 +33,7 @@ pub mod control;
 mod core;
 mod drop;
 mod entra;
+pub mod fft;
 mod folder;
 mod pki;
 mod publish;

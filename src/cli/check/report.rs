@@ -9,6 +9,7 @@ use crate::feed::bucket::BucketSettings;
 use crate::feed::drop::{After, DropSettings};
 use crate::feed::service_bus::Transport;
 use crate::feed::webhook::WebhookSettings;
+use crate::feed::webhook::subscriptions::SubscriptionsSettings;
 use crate::inbox::Ordering;
 use crate::route::{
     AtDeadline, Condition, EntitySettings, KeySettings, Match, MissingParent, ParkingSettings, RouteSettings,
@@ -37,6 +38,9 @@ struct Feed {
     source: String,
     include: Vec<String>,
     exclude: Vec<String>,
+    /// What its vendor is to send; absent where that is not for us to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscriptions: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -198,11 +202,18 @@ impl Feed {
             FeedKind::Webhook { settings } => ("webhook", webhook(settings)),
         };
         let (include, exclude) = (feed.include.clone(), feed.exclude.clone());
-        Self { name: feed.name.to_string(), r#type, source, include, exclude }
+        let subscriptions = match &feed.kind {
+            FeedKind::Webhook { settings } => settings.subscriptions.as_deref().map(subscriptions),
+            _ => None,
+        };
+        Self { name: feed.name.to_string(), r#type, source, include, exclude, subscriptions }
     }
 
     fn lines(&self) -> Vec<String> {
-        vec![format!("{} {}", self.r#type, self.source), format!("hears {}", globs(&self.include, &self.exclude))]
+        let mut lines =
+            vec![format!("{} {}", self.r#type, self.source), format!("hears {}", globs(&self.include, &self.exclude))];
+        lines.extend(self.subscriptions.clone());
+        lines
     }
 }
 
@@ -250,6 +261,20 @@ fn webhook(settings: &WebhookSettings) -> String {
         let _ = write!(text, ", from {}", networks.join(", "));
     }
     text
+}
+
+/// What the vendor is to send, and where that is said.
+fn subscriptions(settings: &SubscriptionsSettings) -> String {
+    let events: std::collections::BTreeSet<&str> = settings.wanted.iter().map(|wanted| wanted.event.as_str()).collect();
+    let events: Vec<&str> = events.into_iter().collect();
+    format!(
+        "subscribes at {} as {}, for {} to deliver to {}: {}",
+        settings.api.host_str().unwrap_or_default(),
+        settings.identity.username,
+        settings.name,
+        settings.target,
+        events.join(", "),
+    )
 }
 
 fn tokens_of(access: &AccessConfig) -> String {

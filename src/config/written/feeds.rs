@@ -4,6 +4,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::drop::DropFeed;
+use super::subscriptions::Subscriptions;
 use super::{DAY, HOUR, Raw, SECOND, YEAR, name_in, type_of};
 use crate::config::problem::Problems;
 use crate::config::reader::{FromToml, Section, Written, section, table};
@@ -127,6 +128,7 @@ section! {
         idle_timeout: Time<SECOND, HOUR>,
         answer_timeout: Time<100, HOUR>,
         batch_requests_max: Whole<1, 5_000>,
+        subscriptions: Subscriptions,
         batch_wait: Time<0, { 5 * SECOND }>,
     }
 }

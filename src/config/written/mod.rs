@@ -22,9 +22,13 @@ use crate::sink::{DirectoryFormat, HttpBody, HttpMethod};
 
 pub use drop::{AfterWord, DropFeed, Expected};
 pub use feeds::{BucketFeed, BucketProvider, BucketTypeFrom, Feed, ServiceBusFeed, WebhookFeed};
+#[cfg(test)]
+pub use subscriptions::Context;
+pub use subscriptions::{ContextKind, Limited, Subscriptions};
 
 mod drop;
 mod feeds;
+mod subscriptions;
 
 const SECOND: u64 = 1_000;
 const HOUR: u64 = 3_600 * SECOND;

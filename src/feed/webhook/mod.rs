@@ -43,6 +43,7 @@ mod envelope;
 mod probe;
 mod secrets;
 mod sender;
+pub mod subscriptions;
 mod troubles;
 
 pub use envelope::{Arrays, EnvelopeSettings};
@@ -53,6 +54,7 @@ use commit::Committer;
 use connections::Connections;
 use door::Door;
 use sender::Sender;
+use subscriptions::SubscriptionsSettings;
 use troubles::{Trouble, Troubles};
 
 /// The loop promises a sign of life at least this often.
@@ -81,6 +83,8 @@ pub struct WebhookSettings {
     pub sender: SenderSettings,
     /// Bounds.
     pub limits: WebhookLimits,
+    /// What the vendor is to send, where that is for us to say.
+    pub subscriptions: Option<Box<SubscriptionsSettings>>,
 }
 
 /// PEM files; one may hold both.

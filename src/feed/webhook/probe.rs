@@ -1,5 +1,5 @@
-//! What `longshore check --connect` looks at: the certificate, the secrets, the address. Nothing is sent, and a daemon
-//! that runs meanwhile is not disturbed.
+//! What `longshore check --connect` looks at: the certificate, the secrets, the address. A daemon that runs meanwhile
+//! is not disturbed; the vendor's API is asked for what it has, where the feed has subscriptions.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -27,6 +27,9 @@ pub(super) async fn walk(settings: &WebhookSettings, context: &Context) -> Vec<S
     let began = Instant::now();
     let finding = address(settings).await;
     steps.push(Step { name: "address can be had".to_owned(), took: began.elapsed(), finding });
+    if let Some(subscriptions) = &settings.subscriptions {
+        steps.extend(super::subscriptions::probe(subscriptions, settings.sender.secret.as_ref(), context).await);
+    }
     steps
 }
 

@@ -19,6 +19,7 @@ mod drop;
 mod drop_source;
 mod identity;
 mod service_bus;
+mod subscriptions;
 mod webhook;
 
 /// What every kind of feed has.

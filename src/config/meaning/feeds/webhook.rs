@@ -60,6 +60,9 @@ impl Rules<'_, '_> {
         let sender = self.sender(feed, span);
         let limits = self.webhook_limits(feed, document);
         self.keys_outlive_the_sender(document);
+        let blob_type = envelope.as_ref().map_or(BLOB_TYPE, |envelope| &envelope.blob_type);
+        let subscriptions =
+            self.subscriptions(&feed.subscriptions, blob_type, common.as_ref().map(|common| &common.filter));
         let Common { name, filter, include, exclude } = common?;
         self.name_changes(changes, "feed", name.as_str());
         let settings = WebhookSettings {
@@ -71,6 +74,7 @@ impl Rules<'_, '_> {
             envelope: envelope?,
             sender: sender?,
             limits,
+            subscriptions: subscriptions.map(Box::new),
         };
         Some(FeedConfig { name, filter, include, exclude, kind: FeedKind::Webhook { settings: Box::new(settings) } })
     }
@@ -184,7 +188,7 @@ impl Rules<'_, '_> {
     }
 
     /// Keeps a text other than the default for `longshore check`.
-    fn note_change(&mut self, key: &str, written: Option<&str>, default: &str) {
+    pub(super) fn note_change(&mut self, key: &str, written: Option<&str>, default: &str) {
         if let Some(value) = written.filter(|value| *value != default) {
             let (value, default) = (value.to_owned(), default.to_owned());
             self.changed.push(crate::config::Changed { key: key.to_owned(), value, default });
