@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longshore::clock::{SystemClock, UnixMs};
+use longshore::clock::{Clock as _, SystemClock, UnixMs};
 use longshore::feed::Feed as _;
 use longshore::feed::filter::BlobTypeFilter;
 use longshore::feed::webhook::{
@@ -167,6 +167,10 @@ impl Forgetful {
 
 #[async_trait]
 impl Inbox for Forgetful {
+    fn now(&self) -> UnixMs {
+        SystemClock.now()
+    }
+
     async fn store(&self, batch: Vec<HeardNotice>) -> Result<Vec<Receipt>, InboxError> {
         Ok(vec![self.0.clone(); batch.len()])
     }
