@@ -84,9 +84,7 @@ impl Parts {
         let inbox = Arc::new(inbox);
         let tokens = token_sources(config, context, stop)?;
         let sinks = sinks(config, context)?;
-        let router = Router::new(config.routes.clone(), config.route_match, &config.entities)?;
-        let router = router.with_envelopes(envelopes(config)?);
-        let router = Arc::new(router);
+        let router = Arc::new(router(config)?);
         let shared: SharedInbox = Arc::clone(&inbox) as SharedInbox;
         let bodies = PayloadOpener::of_bodies(config.fetch.clone(), config.limits.clone(), context.clone());
         let openers = Openers { of_feeds: openers(config, context, &tokens, &shared)?, bodies };
@@ -94,6 +92,15 @@ impl Parts {
         let (ledger, quarantine) = (Arc::clone(&inbox) as Arc<dyn Ledger>, inbox as Arc<dyn Quarantine>);
         Ok(Self { inbox: shared, ledger, quarantine, feeds: feeds(config, context, &tokens), workers })
     }
+}
+
+/// The configured routes, which know how the records of each feed come wrapped.
+///
+/// # Errors
+/// When they cannot be used.
+pub fn router(config: &Config) -> Result<Router, RouteError> {
+    let router = Router::new(config.routes.clone(), config.route_match, &config.entities)?;
+    Ok(router.with_envelopes(envelopes(config)?))
 }
 
 /// How records come wrapped, for the feeds where they do.

@@ -4,6 +4,7 @@ use crate::blob_type::BlobTypeFilter;
 use crate::inbox::EntityKey;
 use crate::notice::EntityName;
 use crate::pointer::PointerError;
+use crate::route::envelope;
 use crate::route::keys::Key;
 use crate::route::{EntitySettings, KeySettings, ParentSettings, RecordFilter, RouteError, RouteSettings};
 
@@ -41,10 +42,10 @@ impl Entity {
         &self.keys
     }
 
-    /// Whether records of `blob_type` carry it.
+    /// Whether records of `blob_type` carry it; where that may end in a version, it may be named with or without it.
     #[must_use]
-    pub fn is_carried_by(&self, blob_type: &str) -> bool {
-        self.blob_types.wants(blob_type)
+    pub fn is_carried_by(&self, blob_type: &str, may_have_version: bool) -> bool {
+        if may_have_version { envelope::wants(&self.blob_types, blob_type) } else { self.blob_types.wants(blob_type) }
     }
 
     /// Whether the record takes it away.
@@ -132,7 +133,7 @@ pub(super) fn parents(route: &RouteSettings, entities: &[Entity]) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notice::{RouteName, SinkName};
+    use crate::notice::{FeedName, RouteName, SinkName};
     use crate::route::{Condition, FormatHints, Match, ParkingSettings, Router};
 
     fn key(name: &str, pointers: &[&str]) -> KeySettings {
@@ -169,7 +170,7 @@ mod tests {
     #[test]
     fn a_reference_meets_its_entity_under_the_same_key() {
         let router = router(prices("item", vec![key("sku", &["/item/sku"])])).expect("routes");
-        let entity = router.entities_of("gateway.itemchanges").next().expect("carried");
+        let entity = router.entities_of(&FeedName::new("f"), "gateway.itemchanges").next().expect("carried");
         let parent = &router.routes()[0].parents()[0];
         let scratch = &mut Vec::new();
         let known = entity.keys()[0].of(br#"{"sku":7,"gtin":"40"}"#, scratch);
@@ -177,7 +178,7 @@ mod tests {
         assert_eq!(parent.keys()[0].of(body, scratch), known);
         assert_eq!(parent.show(body), "item sku=7");
         assert!(entity.is_deleted_by(br#"{"deleted":true}"#) && !entity.is_deleted_by(b"{}"));
-        assert_eq!(router.entities_of("Prices").count(), 0);
+        assert_eq!(router.entities_of(&FeedName::new("f"), "Prices").count(), 0);
     }
 
     #[test]

@@ -19,6 +19,40 @@ pub struct EnvelopeSettings {
     pub record: Option<String>,
 }
 
+/// The own blob types of a batch's records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnTypes {
+    names: Vec<String>,
+    /// Numbers of records and the places of their types, in order.
+    of_records: Vec<(u64, usize)>,
+}
+
+impl OwnTypes {
+    /// The types that occur, as the records name them.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The place of a record's type in [`OwnTypes::names`].
+    #[must_use]
+    pub fn place(&self, number: u64) -> Option<usize> {
+        let found = self.of_records.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        Some(self.of_records[found].1)
+    }
+}
+
+/// What taking a batch out of its envelopes came to.
+#[derive(Debug, Default)]
+pub struct Unwrapped {
+    /// Records of other routes, which were left out.
+    pub others: u64,
+    /// Records that had nothing in their envelope.
+    pub empty: Vec<BadRecord>,
+    /// The blob types of the records that are left, where each has its own.
+    pub types: Option<OwnTypes>,
+}
+
 /// The same, ready for use.
 #[derive(Clone, Debug)]
 pub struct Envelope {
@@ -42,22 +76,35 @@ impl Envelope {
         self.blob_type.is_some()
     }
 
-    /// Keeps the records for whose blob type `takes` says so; returns how many were left out. A record without one is
-    /// of `otherwise`.
-    pub(super) fn sort(&self, batch: &mut RecordBatch, otherwise: &str, takes: impl Fn(&str) -> bool) -> u64 {
-        let Some(pointer) = &self.blob_type else { return 0 };
-        // A file holds few types and many records.
-        let mut known: HashMap<String, bool> = HashMap::new();
-        batch.retain(|body| {
-            let raw = pointer.find(body).unwrap_or_default();
-            if let Some(takes) = known.get(raw) {
-                return *takes;
-            }
-            let named: Option<String> = serde_json::from_str(raw).ok();
-            let taken = takes(named.as_deref().unwrap_or(otherwise));
-            known.insert(raw.to_owned(), taken);
-            taken
-        })
+    /// Keeps the records for whose blob type `takes` says so; returns how many were left out, and the types of the
+    /// others. A record without one is of `otherwise`.
+    pub(super) fn sort(
+        &self,
+        batch: &mut RecordBatch,
+        otherwise: &str,
+        takes: impl Fn(&str) -> bool,
+    ) -> (u64, Option<OwnTypes>) {
+        let Some(pointer) = &self.blob_type else { return (0, None) };
+        // A file holds few types and many records. By the text in the record: the place of its type, if it is taken.
+        let mut known: HashMap<String, Option<usize>> = HashMap::new();
+        let mut types = OwnTypes::default();
+        let buffer = batch.buffer.clone();
+        let before = batch.spans.len();
+        batch.spans.retain(|span| {
+            let raw = pointer.find(&buffer[span.start..span.end]).unwrap_or_default();
+            let place = known.get(raw).copied().unwrap_or_else(|| {
+                let named = serde_json::from_str(raw).unwrap_or_else(|_| otherwise.to_owned());
+                let place = takes(&named).then_some(types.names.len());
+                types.names.extend(place.map(|_| named));
+                known.insert(raw.to_owned(), place);
+                place
+            });
+            types.of_records.extend(place.map(|place| (span.number, place)));
+            place.is_some()
+        });
+        let others = before - batch.spans.len();
+        batch.is_lines &= others == 0;
+        (others as u64, Some(types))
     }
 
     /// Takes the records out of their envelopes; returns those that have nothing in them.
@@ -142,9 +189,12 @@ mod tests {
         ];
         for (filter, left) in [(&orders, &[1, 2][..]), (&first_only, &[1]), (&not_second, &[1])] {
             let mut batch = batch(&lines);
-            let filtered = envelope().sort(&mut batch, "fft.export", |blob_type| wants(filter, blob_type));
+            let (filtered, types) = envelope().sort(&mut batch, "fft.export", |blob_type| wants(filter, blob_type));
             assert_eq!(batch.spans.iter().map(|span| span.number).collect::<Vec<_>>(), left);
             assert_eq!(filtered, 4 - left.len() as u64);
+            let types = types.expect("each has its own");
+            assert_eq!(types.place(1).map(|place| types.names()[place].as_str()), Some("order-created_event-v1"));
+            assert_eq!(types.place(3), None);
         }
         let mut batch = batch(&lines);
         envelope().sort(&mut batch, "fft.export", |blob_type| blob_type == "fft.export");

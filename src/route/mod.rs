@@ -21,7 +21,7 @@ mod router;
 
 pub use crate::inbox::AtDeadline;
 pub use entity::{Entity, Parent};
-pub use envelope::{Envelope, EnvelopeSettings};
+pub use envelope::{Envelope, EnvelopeSettings, OwnTypes, Unwrapped};
 pub use filter::RecordFilter;
 pub use keys::Key;
 pub use router::{Route, RouteError, Router};

@@ -7,9 +7,9 @@ use crate::blob_type::BlobTypeFilter;
 use crate::inbox::{Plan, Target};
 use crate::notice::{EntityName, FeedName, Notice, RouteName};
 use crate::pointer::PointerError;
-use crate::record::{BadRecord, RecordBatch};
+use crate::record::RecordBatch;
 use crate::route::entity::{self, Entity, Parent};
-use crate::route::{EntitySettings, Envelope, Match, RecordFilter, RouteSettings, envelope};
+use crate::route::{EntitySettings, Envelope, Match, RecordFilter, RouteSettings, Unwrapped, envelope};
 
 /// How many characters of a blob type are shown in a reason; a source can send any text.
 const BLOB_TYPE_SHOWN_CHARS: usize = 200;
@@ -170,32 +170,42 @@ impl Router {
         Self { envelopes, ..self }
     }
 
-    /// Leaves out the records that are not `route`'s by their own blob type, and takes the others out of their
-    /// envelope; how many were left out, and those that had nothing in theirs. Does nothing to other feeds, nor to a
-    /// notice that carries its body: that was taken out of its envelope before.
-    pub fn unwrap(&self, notice: &Notice, route: &Route, batch: &mut RecordBatch) -> (u64, Vec<BadRecord>) {
-        let Some(envelope) = self.envelopes.get(&notice.feed).filter(|_| notice.body.is_none()) else {
-            return (0, Vec::new());
-        };
-        let is_ours = |blob_type: &str| {
-            let takes = |route: &Route| route.hears(&notice.feed) && envelope::wants(&route.blob_types, blob_type);
-            match self.matching {
-                Match::All => takes(route),
-                Match::First => {
-                    let first = self.routes.iter().find(|route| takes(route));
-                    first.is_some_and(|first| first.settings.name == route.settings.name)
-                }
+    /// Whether each record of the feed has a blob type of its own.
+    #[must_use]
+    pub fn is_typed(&self, feed: &FeedName) -> bool {
+        self.envelopes.get(feed).is_some_and(Envelope::is_typed)
+    }
+
+    /// Whether records of `blob_type` go to `route`, where each record of the feed has its own.
+    #[must_use]
+    pub fn takes_record(&self, feed: &FeedName, route: &Route, blob_type: &str) -> bool {
+        let takes = |route: &Route| route.hears(feed) && envelope::wants(&route.blob_types, blob_type);
+        match self.matching {
+            Match::All => takes(route),
+            Match::First => {
+                let first = self.routes.iter().find(|route| takes(route));
+                first.is_some_and(|first| first.settings.name == route.settings.name)
             }
+        }
+    }
+
+    /// Leaves out the records that are not `route`'s by their own blob type, and takes the others out of their
+    /// envelope. Does nothing to other feeds, nor to a notice that carries its body: that was taken out of its envelope
+    /// before.
+    pub fn unwrap(&self, notice: &Notice, route: &Route, batch: &mut RecordBatch) -> Unwrapped {
+        let Some(envelope) = self.envelopes.get(&notice.feed).filter(|_| notice.body.is_none()) else {
+            return Unwrapped::default();
         };
-        let filtered = envelope.sort(batch, &notice.metadata.blob_type, is_ours);
-        (filtered, envelope.open(batch))
+        let is_ours = |blob_type: &str| self.takes_record(&notice.feed, route, blob_type);
+        let (others, types) = envelope.sort(batch, &notice.metadata.blob_type, is_ours);
+        Unwrapped { others, empty: envelope.open(batch), types }
     }
 
     /// Where the notice goes: one target for each sink of the routes that take it, or why there is none.
     #[must_use]
     pub fn plan(&self, notice: &Notice) -> Plan {
         // Which route takes what of such a file is told by its records.
-        let is_typed = self.envelopes.get(&notice.feed).is_some_and(Envelope::is_typed);
+        let is_typed = self.is_typed(&notice.feed);
         let limit = match self.matching {
             Match::First if !is_typed => 1,
             _ => usize::MAX,
@@ -226,9 +236,17 @@ impl Router {
         self.routes.iter().find(|route| route.settings.name == *name)
     }
 
-    /// The entities that records of `blob_type` carry.
-    pub fn entities_of(&self, blob_type: &str) -> impl Iterator<Item = &Entity> {
-        self.entities.iter().filter(move |entity| entity.is_carried_by(blob_type))
+    /// The entities that records of `blob_type` carry. Where each record of the feed has its own, that may end in a
+    /// version which the entity does not name.
+    pub fn entities_of(&self, feed: &FeedName, blob_type: &str) -> impl Iterator<Item = &Entity> {
+        let is_typed = self.is_typed(feed);
+        self.entities.iter().filter(move |entity| entity.is_carried_by(blob_type, is_typed))
+    }
+
+    /// All entities.
+    #[must_use]
+    pub fn entities(&self) -> &[Entity] {
+        &self.entities
     }
 
     /// The entity of that name.

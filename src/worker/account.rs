@@ -69,7 +69,7 @@ impl<'a> Account<'a> {
         family: Option<&Family<'_>>,
         prepared: Prepared,
     ) -> Result<(), Stopped> {
-        let Prepared { mut batch, filtered, looked, is_counted } = prepared;
+        let Prepared { mut batch, filtered, types, looked, is_counted } = prepared;
         self.progress.bytes = batch.bytes_read;
         if is_counted {
             return Ok(());
@@ -79,9 +79,9 @@ impl<'a> Account<'a> {
         self.set_aside(std::mem::take(&mut batch.bad))?;
         let mut noted = Vec::new();
         if let (Some(family), Some(looked)) = (family, looked) {
-            let withheld = family.withhold(&mut batch, looked, self.resume_after).await?;
+            let withheld = family.withhold(&mut batch, types.as_ref(), looked, self.resume_after).await?;
             self.withhold(withheld);
-            noted = family.note(&batch);
+            noted = family.note(&batch, types.as_ref());
         }
         let mut is_confirmed = false;
         self.count_confirmed(&mut batch);

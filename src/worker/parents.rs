@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::error::Class;
 use crate::inbox::{Claim, EntityChanges, EntityKey, Fate, Forget, InboxError, Lookup, Orphan, ParkRules, Reference};
-use crate::notice::EntityName;
+use crate::notice::{EntityName, Notice};
 use crate::record::{BadRecord, RecordBatch};
-use crate::route::{Entity, MissingParent, Route};
+use crate::route::{Entity, MissingParent, OwnTypes, Route};
 
 use super::run::Tools;
 
@@ -25,7 +25,7 @@ pub(super) struct Family<'a> {
     tools: &'a Tools,
     claim: &'a Claim,
     route: &'a Route,
-    /// The entities that the records carry.
+    /// The entities that the records carry; where each record has a blob type of its own, those that any may carry.
     entities: Vec<&'a Entity>,
     /// Whether parents are looked for.
     is_checked: bool,
@@ -59,7 +59,12 @@ pub(super) struct Noted {
 impl<'a> Family<'a> {
     /// `None` when there is nothing to look at.
     pub(super) fn of(tools: &'a Tools, claim: &'a Claim, route: &'a Route) -> Option<Self> {
-        let entities: Vec<_> = tools.router.entities_of(&claim.notice.metadata.blob_type).collect();
+        let Notice { feed, metadata, .. } = &claim.notice;
+        let entities: Vec<_> = if claim.woken.is_none() && tools.router.is_typed(feed) {
+            tools.router.entities().iter().collect()
+        } else {
+            tools.router.entities_of(feed, &metadata.blob_type).collect()
+        };
         let is_released = claim.woken.is_some_and(|woken| woken.is_released);
         let is_let_through = route.settings().parking.missing_parent == MissingParent::Deliver;
         let is_checked = !route.parents().is_empty() && !is_released && !is_let_through;
@@ -118,6 +123,7 @@ impl<'a> Family<'a> {
     pub(super) async fn withhold(
         &self,
         batch: &mut RecordBatch,
+        types: Option<&OwnTypes>,
         looked: Looked,
         resume_after: u64,
     ) -> Result<Withheld, InboxError> {
@@ -139,7 +145,7 @@ impl<'a> Family<'a> {
                 let number = batch.spans[*record].number;
                 number > resume_after && !decided_before.contains(&number)
             })
-            .map(|(record, missing)| self.orphan(batch, record, missing))
+            .map(|(record, missing)| self.orphan(batch, types, record, missing))
             .collect();
         let rules = self.rules();
         let mut rest = orphans.into_iter().peekable();
@@ -164,12 +170,21 @@ impl<'a> Family<'a> {
         }
     }
 
-    fn orphan(&self, batch: &RecordBatch, record: usize, missing: Vec<(usize, Vec<EntityKey>)>) -> Orphan {
+    fn orphan(
+        &self,
+        batch: &RecordBatch,
+        types: Option<&OwnTypes>,
+        record: usize,
+        missing: Vec<(usize, Vec<EntityKey>)>,
+    ) -> Orphan {
         let span = &batch.spans[record];
         let body = batch.buffer.slice(span.start..span.end);
         let parents = self.route.parents();
         let says: Vec<_> = missing.iter().map(|(parent, _)| parents[*parent].show(&body)).collect();
-        let own = self.entities.iter().find_map(|entity| {
+        let own_type = types.and_then(|types| Some(types.names()[types.place(span.number)?].as_str()));
+        let carried = self.carried(own_type);
+        let own = carried.iter().find_map(|place| {
+            let entity = self.entities[*place];
             let key = entity.first_key(&body, &mut Vec::new())?;
             Some((entity.name().clone(), key))
         });
@@ -177,7 +192,20 @@ impl<'a> Family<'a> {
             .into_iter()
             .map(|(parent, keys)| Reference { entity: parents[parent].entity().clone(), keys })
             .collect();
-        Orphan { number: span.number, offset: span.offset, body, missing, says: says.join(" and "), own }
+        let blob_type = own_type.map_or_else(|| self.type_of_woken(), |own_type| Some(own_type.to_owned()));
+        Orphan { number: span.number, offset: span.offset, blob_type, body, missing, says: says.join(" and "), own }
+    }
+
+    /// The places of the entities that records of a type of their own carry; without one, those of the notice's.
+    fn carried(&self, own_type: Option<&str>) -> Vec<usize> {
+        let is_carried = |entity: &Entity| own_type.is_none_or(|own_type| entity.is_carried_by(own_type, true));
+        (0..self.entities.len()).filter(|place| is_carried(self.entities[*place])).collect()
+    }
+
+    /// A woken notice is of its records' own type, and that is what they keep when they are parked again.
+    fn type_of_woken(&self) -> Option<String> {
+        let Notice { feed, metadata, .. } = &self.claim.notice;
+        (self.claim.woken.is_some() && self.tools.router.is_typed(feed)).then(|| metadata.blob_type.clone())
     }
 
     fn take_out(&self, batch: &mut RecordBatch, fates: Vec<(u64, Fate)>) -> Withheld {
@@ -213,11 +241,16 @@ impl<'a> Family<'a> {
     }
 
     /// What the records of the batch say of entities.
-    pub(super) fn note(&self, batch: &RecordBatch) -> Vec<Noted> {
+    pub(super) fn note(&self, batch: &RecordBatch, types: Option<&OwnTypes>) -> Vec<Noted> {
         let mut noted = Vec::new();
         let mut scratch = Vec::new();
+        let of_notice = self.carried(None);
+        let of_types: Vec<_> =
+            types.iter().flat_map(|types| types.names()).map(|own_type| self.carried(Some(own_type))).collect();
         for record in batch.records() {
-            for (place, entity) in self.entities.iter().enumerate() {
+            let own_type = types.and_then(|types| types.place(record.number));
+            for place in own_type.map_or(&of_notice, |own_type| &of_types[own_type]).iter().copied() {
+                let entity = self.entities[place];
                 let is_gone = entity.is_deleted_by(record.body);
                 for key in entity.keys().iter().filter_map(|key| key.of(record.body, &mut scratch)) {
                     noted.push(Noted { number: record.number, entity: place, key, is_gone });

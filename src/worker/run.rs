@@ -14,7 +14,7 @@ use crate::ops::Context;
 use crate::ops::metrics::OutcomeLabels;
 use crate::payload::{PayloadError, PayloadOpener, RecordStream};
 use crate::record::{Counts, RecordBatch};
-use crate::route::{Route, Router};
+use crate::route::{OwnTypes, Route, Router};
 use crate::sink::{Accepts, DeliveryContext, Sink, SinkError};
 
 use super::Openers;
@@ -199,8 +199,10 @@ async fn side_by_side(
 /// A batch that is ready for the sink, but for what is withheld from it.
 pub(super) struct Prepared {
     pub batch: RecordBatch,
-    /// Records that the route's filter has left out.
+    /// Records that are another route's, and those that the route's filter has left out.
     pub filtered: u64,
+    /// The blob types of the records, where each has its own.
+    pub types: Option<OwnTypes>,
     /// Which parents are missing, as far as readers can say.
     pub looked: Option<Looked>,
     /// Whether all of it is in the account already.
@@ -223,16 +225,18 @@ impl Intake<'_> {
             return Ok(None);
         };
         if batch.last <= self.counted {
-            return Ok(Some(Prepared { batch, filtered: 0, looked: None, is_counted: true }));
+            return Ok(Some(Prepared { batch, filtered: 0, types: None, looked: None, is_counted: true }));
         }
         if batch.first <= self.counted {
             batch.skip_to(self.counted + 1);
         }
+        let mut types = None;
         let filtered = match self.claim.woken {
             None => {
-                let (others, empty) = self.router.unwrap(&self.claim.notice, self.route, &mut batch);
-                batch.bad.extend(empty);
-                others + filter(self.route, &mut batch)
+                let unwrapped = self.router.unwrap(&self.claim.notice, self.route, &mut batch);
+                batch.bad.extend(unwrapped.empty);
+                types = unwrapped.types;
+                unwrapped.others + filter(self.route, &mut batch)
             }
             // What was woken has passed the filter. What was replaced meanwhile goes another way.
             Some(Woken { is_replaced: true, .. }) => batch.retain(|_| false),
@@ -242,7 +246,7 @@ impl Intake<'_> {
             Some(family) => Some(family.look(&batch).await?),
             None => None,
         };
-        Ok(Some(Prepared { batch, filtered, looked, is_counted: false }))
+        Ok(Some(Prepared { batch, filtered, types, looked, is_counted: false }))
     }
 }
 

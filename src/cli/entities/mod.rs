@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::{Global, select};
 use crate::config::Config;
 use crate::notice::{EntityName, SinkName};
-use crate::route::{Entity, Router};
+use crate::route::Entity;
 
 mod counts;
 mod import;
@@ -66,7 +66,7 @@ fn entity(config: &Config, name: Option<&str>) -> anyhow::Result<Entity> {
             return Err(unclear(&format!("which entity is meant? Give --entity with one of: {}", listed(names))));
         }
     };
-    let router = Router::new(config.routes.clone(), config.route_match, &config.entities).context("the routes")?;
+    let router = crate::daemon::router(config).context("the routes")?;
     let found = router.entity(&EntityName::new(name)).cloned();
     found.ok_or_else(|| unclear(&format!("there is no entity {name:?} in the configuration: {}", listed(&names))))
 }

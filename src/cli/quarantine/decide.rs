@@ -48,14 +48,12 @@ struct Report {
 pub(super) async fn release(args: Args, config: &Config, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
     // Who names what goes on has agreed to it.
     let is_agreed = !args.which.which.is_empty();
-    let router =
-        Router::new(config.routes.clone(), config.route_match, &config.entities).map_err(Exit::Config.because())?;
+    let router = crate::daemon::router(config).map_err(Exit::Config.because())?;
     decide(RunKind::Release, args, is_agreed, &router, inbox).await
 }
 
 pub(super) async fn discard(args: Args, config: &Config, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
-    let router =
-        Router::new(config.routes.clone(), config.route_match, &config.entities).map_err(Exit::Config.because())?;
+    let router = crate::daemon::router(config).map_err(Exit::Config.because())?;
     decide(RunKind::Discard, args, false, &router, inbox).await
 }
 

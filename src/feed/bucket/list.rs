@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use http::StatusCode;
 use object_store::list::PaginatedListOptions;
 use object_store::{Error, ObjectMeta};
 
@@ -106,6 +107,14 @@ pub(super) fn said(error: &Error) -> String {
     }
 }
 
+/// What the store answered. The library sorts errors by it for single objects, and not for listings: there it is in the
+/// text alone, before anything that the store said.
+fn status(error: &Error) -> Option<StatusCode> {
+    let text = chain(error);
+    let (_, after) = text.split_once("non-2xx status code: ")?;
+    after.get(..3)?.parse().ok()
+}
+
 /// A listing over the real store.
 #[derive(Debug)]
 pub struct StoreLister {
@@ -123,13 +132,14 @@ impl StoreLister {
 
     fn error(&self, prefix: &str, error: &Error) -> ListError {
         let (prefix, said) = (prefix.to_owned(), said(error));
-        match error {
-            Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+        match (status(error), error) {
+            (Some(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN), _)
+            | (_, Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => {
                 self.connection.refused();
                 ListError::Refused { said }
             }
-            Error::NotFound { .. } => ListError::NoBucket { said },
-            Error::InvalidPath { .. } => ListError::OddName { prefix, said },
+            (Some(StatusCode::NOT_FOUND), _) | (_, Error::NotFound { .. }) => ListError::NoBucket { said },
+            (_, Error::InvalidPath { .. }) => ListError::OddName { prefix, said },
             _ => ListError::Broken { prefix, said },
         }
     }

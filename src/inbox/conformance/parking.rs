@@ -34,6 +34,7 @@ pub(super) fn latest_only() -> ParkRules {
 /// The record `number`, which refers to every one of these items.
 pub(super) fn orphan(number: u64, parents: &[u64]) -> Orphan {
     Orphan {
+        blob_type: None,
         number,
         offset: number * 10,
         body: Bytes::from(format!("{{\"record\":{number}}}")),

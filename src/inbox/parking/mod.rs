@@ -35,7 +35,8 @@
 //!                   a notice with a body, to exactly that route and sink <─────────┘
 //! ```
 //!
-//! A **woken notice** carries records of one notice, in the order of their numbers, and keeps its feed, blob type,
+//! A **woken notice** carries records of one notice, in the order of their numbers, and keeps its feed, blob type (the
+//! records' own, where they have one),
 //! correlation id, published time and sequence: a newer version of the record at the sink wins as over any late file,
 //! and in an ordered lane it goes where its age puts it. It goes to one route and one sink, never through the planner,
 //! and comes from [`Inbox::claim`](super::Inbox::claim) with [`Claim::woken`](super::Claim::woken). A record of it
@@ -121,6 +122,8 @@ pub struct Orphan {
     pub number: u64,
     /// Where it starts in the decompressed payload, in bytes.
     pub offset: u64,
+    /// Its own blob type, where it is not its notice's.
+    pub blob_type: Option<String>,
     /// One JSON value without a line break.
     pub body: Bytes,
     /// The parents that are missing, at least one.

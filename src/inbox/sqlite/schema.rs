@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0004_marks.sql"),
     include_str!("migrations/0005_parking.sql"),
     include_str!("migrations/0006_times.sql"),
+    include_str!("migrations/0007_own_types.sql"),
 ];
 
 /// `auto_vacuum` as SQLite numbers it.

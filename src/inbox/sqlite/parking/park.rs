@@ -131,8 +131,8 @@ fn insert(
     connection
         .prepare_cached(
             "INSERT INTO parked (delivery, number, position, state, lane, published, sequence, since, deadline, \
-             at_deadline, entity, missing, own_scope, own_key, refs, body) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             at_deadline, entity, missing, own_scope, own_key, refs, body, blob_type) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
         )?
         .execute(params![
             key.delivery.0,
@@ -152,6 +152,7 @@ fn insert(
             encode(references),
             // What is refused is kept by its delivery among the bad records.
             if is_parked { &orphan.body[..] } else { &[] },
+            orphan.blob_type,
         ])?;
     Ok(())
 }

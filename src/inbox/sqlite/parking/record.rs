@@ -80,12 +80,14 @@ pub(super) struct Parked {
     pub(super) is_waiting: bool,
     /// Whether a replay has taken its delivery's place.
     pub(super) is_replaced: bool,
+    /// Its own, where it is not its notice's.
+    pub(super) blob_type: Option<String>,
 }
 
 /// The columns of a [`Parked`], for tables `p` and its delivery `d`.
 pub(super) const COLUMNS: &str = "p.id, p.delivery, d.notice, p.number, p.position, p.lane, p.published, p.sequence, \
      p.since, p.deadline, p.at_deadline, p.missing, p.own_scope, p.own_key, p.refs, length(p.body), \
-     p.state = 'waiting', d.replaced_by IS NOT NULL";
+     p.state = 'waiting', d.replaced_by IS NOT NULL, p.blob_type";
 
 impl Parked {
     /// Reads [`COLUMNS`].
@@ -112,6 +114,7 @@ impl Parked {
             bytes: usize::try_from(row.get::<_, i64>(15)?).unwrap_or(0),
             is_waiting: row.get(16)?,
             is_replaced: row.get(17)?,
+            blob_type: row.get(18)?,
         })
     }
 

@@ -140,8 +140,8 @@ fn forget(connection: &Connection, wake: &Wake, waiter: Place) -> Result<(), Fau
     Ok(())
 }
 
-/// Turns records into notices, one for each delivery that read some of them, or several if they are many; takes them
-/// out of the parking.
+/// Turns records into notices, one for each delivery that read some of them and each blob type of their own, or several
+/// if they are many; takes them out of the parking.
 pub(super) fn make_notices(
     connection: &Connection,
     records: Vec<Parked>,
@@ -150,9 +150,9 @@ pub(super) fn make_notices(
     tended: &mut Tended,
 ) -> Result<(), Fault> {
     // By the order of waking first, so that the notices are numbered in that order.
-    let mut by_delivery: BTreeMap<(i64, i64, i64, i64), Vec<Parked>> = BTreeMap::new();
+    let mut by_delivery: BTreeMap<_, Vec<Parked>> = BTreeMap::new();
     for record in records {
-        let place = (record.published, record.sequence, record.notice, record.delivery);
+        let place = (record.published, record.sequence, record.notice, record.delivery, record.blob_type.clone());
         by_delivery.entry(place).or_default().push(record);
     }
     for mut group in by_delivery.into_values() {
@@ -192,10 +192,22 @@ fn make_notice(connection: &Connection, records: &[Parked], is_released: bool, n
             "INSERT INTO notices (feed, dedupe_key, verdict, state, published, sequence, stored, last_seen, \
              delivery_count, blob_type, correlation_id, content_type, properties, body, woken_from) \
              SELECT n.feed, n.dedupe_key || '/woken/' || d.run || '/' || ?3 || '/' || ?4 || '.' || ?7, 'accepted', 'open', \
-             n.published, n.sequence, ?4, ?4, 0, n.blob_type, n.correlation_id, ?5, n.properties, ?6, n.id \
+             n.published, n.sequence, ?4, ?4, 0, coalesce(?8, n.blob_type), n.correlation_id, ?5, n.properties, ?6, n.id \
              FROM notices n JOIN deliveries d ON d.notice = n.id WHERE n.id = ?1 AND d.id = ?2 RETURNING id",
         )?
-        .query_row(params![first.notice, first.delivery, first.number, now.0, JSON_LINES, body, first.id], |row| row.get(0))?;
+        .query_row(
+            params![
+                first.notice,
+                first.delivery,
+                first.number,
+                now.0,
+                JSON_LINES,
+                body,
+                first.id,
+                first.blob_type
+            ],
+            |row| row.get(0),
+        )?;
     connection
         .prepare_cached(
             "INSERT INTO deliveries (notice, run, lane, published, sequence, state, since) \

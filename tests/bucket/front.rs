@@ -1,0 +1,254 @@
+//! A strict front before a store: it takes only tokens of keys in force, deals out listings in small pages, and breaks
+//! a page or a body in the middle when it is told.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use longshore::net::{HttpLimits, http_client};
+use tokio::sync::watch;
+
+use crate::key::KnownKeys;
+use crate::world::LIMIT;
+
+/// Objects on a page of Google's store, which has no pages of its own in XML.
+const PAGE: usize = 2;
+
+/// What is done to answers; each strikes as often as it says, and then no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Good,
+    /// So many pages pass; the next one breaks off in its middle.
+    BreakPage {
+        passes: u32,
+    },
+    /// So many bodies break off after so many bytes.
+    BreakBody {
+        after: usize,
+        times: u32,
+    },
+    /// Every body stands still after so many bytes, until the manner changes.
+    HoldBody {
+        after: usize,
+    },
+}
+
+pub struct Front {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    server: String,
+    http: reqwest::Client,
+    /// Whose tokens are taken; `None`: the store sees to that itself.
+    keys: Option<KnownKeys>,
+    manner: watch::Sender<Manner>,
+    /// How often a fault struck, and how many requests were refused.
+    struck: watch::Sender<u32>,
+    refused: watch::Sender<u32>,
+    /// The queries of listings.
+    listed: Mutex<Vec<String>>,
+}
+
+impl Front {
+    /// A front before Google's store, which takes no token before it is told of a key.
+    pub async fn strict(server: &str) -> Self {
+        Self::start(server, Some(KnownKeys::default())).await
+    }
+
+    /// A front that lets the store look at tokens.
+    pub async fn before(server: &str) -> Self {
+        Self::start(server, None).await
+    }
+
+    async fn start(server: &str, keys: Option<KnownKeys>) -> Self {
+        let shared = Arc::new(Shared {
+            server: server.to_owned(),
+            http: http_client(None, HttpLimits::default()).expect("a client"),
+            keys,
+            manner: watch::Sender::new(Manner::Good),
+            struck: watch::Sender::new(0),
+            refused: watch::Sender::new(0),
+            listed: Mutex::default(),
+        });
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { address, shared }
+    }
+
+    pub fn base(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn keys(&self) -> &KnownKeys {
+        self.shared.keys.as_ref().expect("a strict front")
+    }
+
+    /// Lets so many pages pass and breaks the next one in its middle.
+    pub fn break_page(&self, passes: u32) {
+        self.set(Manner::BreakPage { passes });
+    }
+
+    pub fn break_bodies(&self, after: usize, times: u32) {
+        self.set(Manner::BreakBody { after, times });
+    }
+
+    pub fn hold_bodies(&self, after: usize) {
+        self.set(Manner::HoldBody { after });
+    }
+
+    pub fn be_good(&self) {
+        self.set(Manner::Good);
+    }
+
+    fn set(&self, manner: Manner) {
+        self.shared.struck.send_replace(0);
+        self.shared.manner.send_replace(manner);
+    }
+
+    /// Waits until a fault has struck so often.
+    pub async fn struck(&self, times: u32) {
+        wait(&self.shared.struck, times).await;
+    }
+
+    /// Waits until a request was refused since the last call.
+    pub async fn refused(&self) {
+        wait(&self.shared.refused, 1).await;
+        self.shared.refused.send_replace(0);
+    }
+
+    /// The queries of the listings so far; forgets them.
+    pub fn listed(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.listed.lock().expect("unharmed"))
+    }
+}
+
+async fn wait(counter: &watch::Sender<u32>, times: u32) {
+    let mut count = counter.subscribe();
+    let waiting = count.wait_for(|count| *count >= times);
+    drop(tokio::time::timeout(LIMIT, waiting).await.expect("in time").expect("the front lives"));
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    if let Some(Err(why)) = shared.keys.as_ref().map(|keys| keys.check(authorization)) {
+        shared.refused.send_modify(|count| *count += 1);
+        let body = format!("<Error><Code>AuthenticationRequired</Code><Message>{why}</Message></Error>");
+        return Ok(status(StatusCode::UNAUTHORIZED, body));
+    }
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let query = request.uri().query().unwrap_or_default();
+    let is_list = query.contains("list-type=2") || query.contains("comp=list");
+    if is_list {
+        shared.listed.lock().expect("unharmed").push(query.to_owned());
+    }
+    let mut headers = request.headers().clone();
+    headers.remove("host");
+    let forwarded = shared.http.request(request.method().clone(), format!("{}{path}", shared.server)).headers(headers);
+    let Ok(got) = forwarded.send().await else {
+        return Ok(status(StatusCode::BAD_GATEWAY, String::new()));
+    };
+    let (code, headers) = (got.status(), got.headers().clone());
+    let mut body = got.bytes().await.unwrap_or_default();
+    if is_list && shared.keys.is_some() {
+        body = page_of(&body, request.uri().query().unwrap_or_default()).into();
+    }
+    let is_body = request.method() == Method::GET && !is_list && code.is_success();
+    Ok(deal(&shared, code, headers, body, is_list, is_body))
+}
+
+fn status(code: StatusCode, body: String) -> Response<Body> {
+    Response::builder()
+        .status(code)
+        .header("content-type", "application/xml")
+        .body(Body::from(body))
+        .expect("an answer")
+}
+
+/// Gives the answer out, or as much of it as the manner allows.
+fn deal(
+    shared: &Shared,
+    code: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    is_list: bool,
+    is_body: bool,
+) -> Response<Body> {
+    let mut cut = None;
+    let mut is_held = false;
+    shared.manner.send_modify(|manner| match *manner {
+        Manner::BreakPage { passes: 0 } if is_list => {
+            cut = Some(body.len() / 2);
+            *manner = Manner::Good;
+        }
+        Manner::BreakPage { passes } if is_list => *manner = Manner::BreakPage { passes: passes - 1 },
+        Manner::BreakBody { after, times } if is_body && body.len() > after => {
+            cut = Some(after);
+            *manner = if times > 1 { Manner::BreakBody { after, times: times - 1 } } else { Manner::Good };
+        }
+        Manner::HoldBody { after } if is_body && body.len() > after => (cut, is_held) = (Some(after), true),
+        _ => {}
+    });
+    let mut answer = Response::builder().status(code);
+    for (name, value) in &headers {
+        if !["content-length", "transfer-encoding", "connection"].contains(&name.as_str()) {
+            answer = answer.header(name, value);
+        }
+    }
+    answer = answer.header("content-length", body.len());
+    let Some(cut) = cut else {
+        return answer.body(Body::from(body)).expect("an answer");
+    };
+    shared.struck.send_modify(|count| *count += 1);
+    let (head, tail) = (body.slice(..cut), body.slice(cut..));
+    let mut manner = shared.manner.subscribe();
+    let rest = async move {
+        if is_held {
+            let _ = manner.wait_for(|manner| *manner == Manner::Good).await;
+            return Ok(tail);
+        }
+        // Whoever serves this ends the connection the hard way.
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    };
+    let parts = futures::stream::iter([Ok(head)]).chain(futures::stream::once(rest));
+    answer.body(Body::from_stream(parts)).expect("an answer")
+}
+
+/// One page of a whole listing.
+fn page_of(whole: &[u8], query: &str) -> String {
+    let whole = String::from_utf8_lossy(whole);
+    let after = url::form_urlencoded::parse(query.as_bytes())
+        .find_map(|(name, value)| (name == "continuation-token").then(|| value.into_owned()))
+        .unwrap_or_default();
+    let contents: Vec<&str> = whole
+        .split("<Contents>")
+        .skip(1)
+        .map(|rest| rest.split("</Contents>").next().unwrap_or_default())
+        .filter(|content| *key_of(content) > *after)
+        .collect();
+    let page: Vec<&str> = contents.iter().copied().take(PAGE).collect();
+    let next = match page.last() {
+        Some(last) if contents.len() > PAGE => {
+            format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>", key_of(last))
+        }
+        _ => String::new(),
+    };
+    let listed: String = page.iter().map(|content| format!("<Contents>{content}</Contents>")).collect();
+    format!(
+        "<?xml version=\"1.0\"?><ListBucketResult><KeyCount>{}</KeyCount>{next}{listed}</ListBucketResult>",
+        page.len()
+    )
+}
+
+fn key_of(content: &str) -> &str {
+    content.split("<Key>").nth(1).and_then(|rest| rest.split("</Key>").next()).unwrap_or_default()
+}

