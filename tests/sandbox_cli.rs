@@ -67,7 +67,7 @@ async fn it_says_where_everything_is_writes_a_good_configuration_and_ends_on_ter
 
     let config = Config::load(&dir.join("longshore.toml"), Files::Checked).expect("a good configuration");
     assert!(config.warnings.is_none());
-    assert_eq!((config.feeds.len(), config.sinks.len()), (3, 1));
+    assert_eq!((config.feeds.len(), config.sinks.len()), (4, 1));
 
     let http = http_client(None, HttpLimits::default()).expect("a client");
     let state: Value = http.get(format!("{control}state")).send().await.expect("answered").json().await.expect("JSON");
@@ -107,15 +107,40 @@ struct World {
 
 impl World {
     async fn start() -> (Self, Daemon) {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(more: &[&str]) -> (Self, Daemon) {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut sandbox = start(folder.path(), &[]);
+        let mut sandbox = start(folder.path(), more);
         let control = announced(&mut sandbox).await;
         let config = folder.path().join("longshore.toml");
         let text = std::fs::read_to_string(&config).expect("the configuration");
         std::fs::write(&config, format!("{text}\n[ops]\nlisten = \"\"\n")).expect("written");
-        let daemon = Daemon::start(process::command(&config, &["run"]), folder.path());
         let http = http_client(None, HttpLimits::default()).expect("a client");
-        (Self { folder, control, http, _sandbox: sandbox }, daemon)
+        let world = Self { folder, control, http, _sandbox: sandbox };
+        let daemon = world.run();
+        (world, daemon)
+    }
+
+    fn run(&self) -> Daemon {
+        let folder = self.folder.path();
+        Daemon::start(process::command(&folder.join("longshore.toml"), &["run"]), folder)
+    }
+
+    /// Waits until so many of the webhook's events are so far.
+    async fn wait_webhook(&self, pointer: &str, count: u64) {
+        let mut last = Value::Null;
+        let waiting = async {
+            let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
+            while last.pointer(pointer).and_then(Value::as_u64) != Some(count) {
+                tick.tick().await;
+                let answer = self.http.get(format!("{}state", self.control)).send().await.expect("answered");
+                last = answer.json::<Value>().await.expect("JSON")["webhook"].take();
+            }
+        };
+        let ended = tokio::time::timeout(LIMIT, waiting).await;
+        assert!(ended.is_ok(), "waited in vain for {count} in {pointer}: {last}");
     }
 
     async fn post(&self, verb: &str, body: &str) -> Value {
@@ -182,5 +207,29 @@ async fn the_files_of_a_day_are_delivered_once_though_listing_and_download_break
     let delivered = world.wait_delivered(120, &daemon).await;
     let expected: Vec<String> = EventSpec::new(0, 120).iter().map(|event| event.export_id()).collect();
     assert_eq!(texts(&delivered, "/id"), expected);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_that_arrives_twice_and_one_that_came_while_nobody_listened_are_delivered_once() {
+    let (world, daemon) = World::start_with(&["--webhook-speed", "200"]).await;
+    world.post("send", r#"{"events": 4, "times": 2}"#).await;
+    world.wait_delivered(4, &daemon).await;
+    daemon.stop().await;
+    world.post("send", r#"{"first": 4, "events": 4}"#).await;
+    world.wait_webhook("/retrying", 4).await;
+    let daemon = world.run();
+    world.wait_webhook("/answered", 12).await;
+    // The fifth event's payload is a list of two, the seventh's a bare text.
+    let delivered = world.wait_delivered(9, &daemon).await;
+    let mut names: Vec<String> = EventSpec::new(0, 8).iter().flat_map(|event| event.record_names()).collect();
+    names.sort_unstable();
+    let name = |record: &Value| {
+        let name = ["/id", "/tenantArticleId", ""].iter().find_map(|pointer| record.pointer(pointer)?.as_str());
+        name.expect("a name").to_owned()
+    };
+    let mut found: Vec<String> = delivered.iter().map(name).collect();
+    found.sort_unstable();
+    assert_eq!(found, names);
     daemon.stop().await;
 }

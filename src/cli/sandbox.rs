@@ -42,6 +42,12 @@ pub struct Args {
     /// The port of the bucket's store
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     bucket_port: u16,
+    /// The port that the webhook's events are sent to, and where the daemon listens for them
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    webhook_port: u16,
+    /// How many times faster the webhook's sender retries: with 10, after 2 seconds instead of 20
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    webhook_speed: f64,
     /// Serve the broker and the blob store over TLS as well
     #[arg(long)]
     tls: bool,
@@ -87,6 +93,8 @@ fn settings(args: &Args) -> SandboxSettings {
         broker_port: args.broker_port,
         blob_port: args.blob_port,
         bucket_port: args.bucket_port,
+        webhook_port: args.webhook_port,
+        webhook_speed: args.webhook_speed,
         broker_tls: args.tls,
         blob_tls: args.tls,
         sas_lifetime: Duration::from_secs(args.token_lifetime),
@@ -129,6 +137,7 @@ The vendor's side runs on this machine, for this machine only. Ctrl-C ends it.
   Service Bus      {address}  {subscription}
   blob store       {blobs}
   bucket           {bucket}  {bucket_name}
+  webhook          sends to {webhook}
   daily zips       {drop}
   control API      http://{control}/
 
@@ -141,6 +150,7 @@ Publish, and make trouble (http://{control}/ lists it all):
   curl -X POST http://{control}/rotate-keys
   curl -d '{{\"fault\": \"status\", \"status\": 503, \"requests\": 3}}' http://{control}/blob-faults
   curl -d '{{\"events\": 1000}}' http://{control}/bucket/publish
+  curl -d '{{\"events\": 10, \"times\": 2}}' http://{control}/send
   curl -d '{{\"rows\": 1000, \"broken_rows\": 2}}' http://{control}/drop
   curl http://{control}/state
 ",
@@ -150,6 +160,7 @@ Publish, and make trouble (http://{control}/ lists it all):
         blobs = sandbox.blob_base(),
         bucket = sandbox.bucket_url(),
         bucket_name = sandbox.settings().bucket,
+        webhook = sandbox.webhook_url(),
         drop = sandbox.drop_folder().display(),
         config = config.display(),
     )

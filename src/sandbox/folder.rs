@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! longshore.toml   ca.pem   certificates/longshore.pem   blobs/ (large generated files)
-//! drop/ (daily zips)   bucket-key.json
+//! drop/ (daily zips)   bucket-key.json   webhook.pem   webhook-secret
 //! ```
 
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ impl Sandbox {
 
 {access}
 {bucket}
+{webhook}
 {drop}
 [[route]]
 name = "everything"
@@ -41,6 +42,7 @@ path = "inbox.db"
 "#,
             access = self.configuration_of_access(),
             bucket = self.configuration_of_bucket(),
+            webhook = self.configuration_of_webhook(),
             drop = self.configuration_of_drop(),
         )
     }
@@ -92,6 +94,22 @@ poll = "2s"
 "#,
             bucket = quoted(&self.settings().bucket),
             endpoint = quoted(self.bucket_url().as_str()),
+        )
+    }
+
+    /// The `[[feed]]` of a configuration in this sandbox's folder that hears the webhook's events.
+    #[must_use]
+    pub fn configuration_of_webhook(&self) -> String {
+        format!(
+            r#"[[feed]]
+name = "webhook"
+type = "webhook"
+listen = "{listen}"
+certificate_file = "webhook.pem"
+key_file = "webhook.pem"
+secret_file = "webhook-secret"
+"#,
+            listen = self.webhook_address(),
         )
     }
 

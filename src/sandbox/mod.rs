@@ -14,7 +14,8 @@
 //!  a person, a test, the demo ──> control API ──> Sandbox (the handle) ────┘ publish, rotate, expire, faults
 //!                                                      │
 //!  daemon <── a folder <── a day's zip of CSVs ────────┤
-//!    └─── signed by the account's key ──> bucket <─────┘ day folders of gzipped JSON lines
+//!    │ └── signed by the account's key ──> bucket <─────┤ day folders of gzipped JSON lines
+//!    └<── HTTPS, a secret, again until 200 ── sender <──┘ events
 //! ```
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,6 +46,7 @@ mod tenant;
 #[cfg(test)]
 mod vendor_tests;
 mod verbs;
+mod webhook;
 
 pub use blob::BlobInfo;
 pub use blob::content::Content;
@@ -57,6 +59,7 @@ pub use publish::{FileSource, PublishRequest, Published};
 pub use settings::SandboxSettings;
 pub use tenant::TenantFault;
 pub use verbs::SandboxState;
+pub use webhook::{SendRequest, WebhookState};
 
 use crate::access::{IdentitySettings, TenantServiceSettings};
 use crate::clock::{Clock as _, SystemClock};
@@ -64,6 +67,7 @@ use broker::{Broker, BrokerError, BrokerSettings};
 use bucket::Bucket;
 use core::Core;
 use pki::{ServerIdentity, write_private};
+use webhook::Webhook;
 
 /// How long the sandbox's client certificates are valid, unless asked otherwise.
 const CERTIFICATE_VALID: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -122,6 +126,7 @@ pub struct Sandbox {
     tenant_service: Url,
     blob_base: Url,
     blob_address: SocketAddr,
+    webhook: Webhook,
     stop: CancellationToken,
     tasks: TaskTracker,
     /// Removes the temporary folder with the sandbox.
@@ -152,6 +157,7 @@ impl Sandbox {
         let broker = start_broker(&settings, &identity).await?;
         let bucket_url = url(&format!("https://{bucket_address}"))?;
         let bucket = Bucket::new(&settings.bucket, settings.bucket_page_max, bucket_url)?;
+        let webhook = Webhook::start(&settings, &identity, &dir).await?;
         let core = Core::new(settings, blob_base.clone(), broker, bucket);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -172,6 +178,7 @@ impl Sandbox {
             tenant_service: url(&format!("https://{tenant_address}"))?,
             blob_base: url(&blob_base)?,
             blob_address,
+            webhook,
             stop,
             tasks,
             _temporary: temporary,

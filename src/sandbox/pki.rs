@@ -23,6 +23,8 @@ pub(super) struct ServerIdentity {
     pub(super) ca_pem: String,
     /// The server's certificate and key, for TLS 1.2 and 1.3.
     pub(super) tls: Arc<rustls::ServerConfig>,
+    /// Certificate and key for a listener of the daemon's, by the same CA.
+    pub(super) webhook_pem: String,
 }
 
 impl ServerIdentity {
@@ -34,14 +36,9 @@ impl ServerIdentity {
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let ca_pem = ca.self_signed(&ca_key)?.pem();
 
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
-        let mut server = params("localhost", now, 365 * DAY, names)?;
-        server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        // Python 3.13 checks certificates strictly and wants to see who signed them.
-        server.use_authority_key_identifier_extension = true;
-        let server_key = KeyPair::generate()?;
-        let certificate = server.signed_by(&server_key, &Issuer::from_params(&ca, &ca_key))?;
+        let issuer = Issuer::from_params(&ca, &ca_key);
+        let (certificate, server_key) = server(now, &issuer)?;
+        let (webhook, webhook_key) = server(now, &issuer)?;
 
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
@@ -49,8 +46,21 @@ impl ServerIdentity {
             .with_safe_default_protocol_versions()
             .and_then(|b| b.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key))
             .map_err(|e| SandboxError::Certificate(e.to_string()))?;
-        Ok(Self { ca_pem, tls: Arc::new(tls) })
+        let webhook_pem = format!("{}{}", webhook.pem(), webhook_key.serialize_pem());
+        Ok(Self { ca_pem, tls: Arc::new(tls), webhook_pem })
     }
+}
+
+/// A server's certificate for loopback, and its key.
+fn server(now: UnixMs, issuer: &Issuer<'_, &KeyPair>) -> Result<(rcgen::Certificate, KeyPair), SandboxError> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    let mut server = params("localhost", now, 365 * DAY, names)?;
+    server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // Python 3.13 checks certificates strictly and wants to see who signed them.
+    server.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate()?;
+    Ok((server.signed_by(&key, issuer)?, key))
 }
 
 /// A client certificate with its private key.

@@ -24,6 +24,10 @@ pub struct SandboxSettings {
     pub broker_port: u16,
     /// The port of the store that the bucket of day folders lies in.
     pub bucket_port: u16,
+    /// The port that the webhook's events are sent to, where the daemon is to listen.
+    pub webhook_port: u16,
+    /// How many times faster than the vendor's the time of the webhook's sender goes.
+    pub webhook_speed: f64,
     /// Where TenantService says that the blob store is, when something stands before it, such as a proxy that breaks
     /// connections; `None` for where it listens.
     pub blob_seen_at: Option<SocketAddr>,
@@ -81,6 +85,8 @@ impl Default for SandboxSettings {
             blob_port: 0,
             broker_port: 0,
             bucket_port: 0,
+            webhook_port: 0,
+            webhook_speed: 1.0,
             blob_seen_at: None,
             broker_seen_at: None,
             tenant: "sandbox.onmicrosoft.com".to_owned(),

@@ -17,6 +17,7 @@ use super::drop::DropState;
 use super::pki::{ClientCertificate, write_private};
 use super::serve::lock;
 use super::tenant::TenantFault;
+use super::webhook::WebhookState;
 use super::{Sandbox, SandboxError};
 use crate::clock::UnixMs;
 use crate::secret::Secret;
@@ -34,6 +35,8 @@ pub struct SandboxState {
     pub tenant_faults: Vec<TenantFault>,
     /// The bucket of day folders.
     pub bucket: BucketState,
+    /// The webhook's sender.
+    pub webhook: WebhookState,
     /// The daily zips.
     pub drop: DropState,
 }
@@ -226,6 +229,7 @@ impl Sandbox {
             blob_faults: self.core.blobs.faults(),
             tenant_faults: lock(&self.core.tenant_faults).clone(),
             bucket: self.core.bucket.state(),
+            webhook: self.webhook.state(),
             drop: lock(&self.core.drop).clone(),
         }
     }

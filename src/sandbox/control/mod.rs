@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{DropRequest, Dropped, Sandbox, SandboxError, SandboxState, serve};
+use super::{DropRequest, Dropped, Sandbox, SandboxError, SandboxState, SendRequest, WebhookState, serve};
 
 mod bucket;
 mod export;
@@ -60,6 +60,8 @@ DELETE /certificates/{name}            the authority forgets it; the file stays
 POST   /drop                           optional {\"rows\": 1000}: a day's zip of CSVs, answered when it is whole
          also: date (2026-11-22; absent for yesterday), seed, broken_rows (of the first file),
                  arrival (part growing whole), pause_ms (half-way)
+POST   /send                           optional {\"events\": 1}: events to the webhook, each until its 200 or seven days
+         also: first, seed, times (each arrives so often), body (this text instead)
 POST   /bucket/publish                 optional {\"events\": 1000}: a file of gzipped JSON lines in a day's folder
          also: date (absent for yesterday), first, seed, key (absent for the next free one)
 POST   /bucket/rewrite                 {\"key\": \"2026-11-22/part-00000.jsonl.gz\", \"more\": 100}
@@ -115,6 +117,7 @@ fn router(sandbox: Arc<Sandbox>) -> Router {
         .route("/certificates", post(export::new_certificate))
         .route("/certificates/{name}", delete(export::forget_certificate))
         .route("/drop", post(drop_zip))
+        .route("/send", post(send))
         .route("/bucket/publish", post(bucket::publish))
         .route("/bucket/rewrite", post(bucket::rewrite))
         .route("/bucket/rotate-key", post(bucket::rotate_key))
@@ -160,4 +163,9 @@ async fn state(State(sandbox): Shared) -> Answer<SandboxState> {
 async fn drop_zip(State(sandbox): Shared, body: Bytes) -> Answer<Dropped> {
     let request: DropRequest = read(&body)?;
     Ok(Json(sandbox.drop_zip(&request).await?))
+}
+
+async fn send(State(sandbox): Shared, body: Bytes) -> Answer<WebhookState> {
+    let request: SendRequest = read(&body)?;
+    Ok(Json(sandbox.send_events(&request)?))
 }

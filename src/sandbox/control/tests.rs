@@ -116,6 +116,7 @@ async fn every_verb_can_be_said() {
         ("/publish", r#"{"file": {"text": "{}\n"}, "blob_type": "Mine", "pascal_case": true}"#),
         ("/publish", r#"{"file": {"repeated": {"decompressed_bytes": 100000}}}"#),
         ("/drop", r#"{"rows": 10, "arrival": "growing", "pause_ms": 0}"#),
+        ("/send", r#"{"events": 3, "times": 2}"#),
         ("/bucket/publish", r#"{"events": 10, "date": "2026-11-22"}"#),
         ("/bucket/rewrite", r#"{"key": "2026-11-22/part-00000.jsonl.gz", "more": 1}"#),
         ("/bucket/rotate-key", ""),
@@ -126,6 +127,7 @@ async fn every_verb_can_be_said() {
     }
     let state = api.sandbox.state();
     assert_eq!((state.blob_faults.len(), state.tenant_faults.len(), state.broker.stalled), (1, 1, false));
+    assert_eq!((state.webhook.sent, state.webhook.answered, state.webhook.open()), (6, 0, 6), "nobody listens");
     assert_eq!((state.bucket.objects, state.bucket.faults.len(), state.bucket.list_faults.len()), (1, 1, 1));
     for path in ["/blob-faults", "/tenant-faults", "/certificates/next", "/bucket/faults"] {
         assert_eq!(api.send(reqwest::Method::DELETE, path, "").await.0, 200);
@@ -146,6 +148,7 @@ async fn a_request_that_makes_no_sense_is_told_so() {
         ("/certificates", r#"{"name": "../x"}"#),
         ("/drop", r#"{"date": "2026-02-30"}"#),
         ("/bucket/rewrite", r#"{"key": "2026-11-22/none"}"#),
+        ("/send", r#"{"events": 200001}"#),
     ] {
         let (status, answer) = api.send(reqwest::Method::POST, path, body).await;
         assert_eq!(status, 400, "{path} {body} {answer}");
