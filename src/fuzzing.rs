@@ -3,7 +3,9 @@
 
 pub use crate::access::fuzzing::{blob_address, connection_string, sas, token_answer};
 pub use crate::config::fuzzing::configuration;
+pub use crate::feed::drop::fuzzing::zip;
 pub use crate::feed::service_bus::fuzzing::{amqp_message, amqp_stream, notice_body};
+pub use crate::feed::webhook::fuzzing::webhook;
 pub use crate::payload::fuzzing::{csv, decode, json, json_lines, text, xml, xml_lines};
 #[cfg(feature = "sandbox")]
 pub use crate::sandbox::broker::fuzzing::amqp_frames;
@@ -28,8 +30,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("sas", sas),
     ("text", text),
     ("token_answer", token_answer),
+    ("webhook", webhook),
     ("xml", xml),
     ("xml_lines", xml_lines),
+    ("zip", zip),
 ];
 
 /// Every `sig=` in `text` that is long enough to be found again.
@@ -37,9 +41,11 @@ pub(crate) fn signatures(text: &str) -> Vec<String> {
     let lower = text.to_ascii_lowercase();
     let starts = lower.match_indices("sig=").map(|(at, mark)| at + mark.len());
     let signature = |start: usize| text[start..].chars().take_while(char::is_ascii_alphanumeric).collect::<String>();
-    // One that also stands elsewhere, unmarked, is no secret that anybody could know as such.
+    // One that also stands elsewhere, unmarked, is no secret that anybody could know as such; nor is a piece of a word that
+    // our own messages say.
     let is_marked = |signature: &String| {
         signature.len() >= 12
+            && !"sharedaccesssignature sharedaccesskeyname".contains(&signature.to_ascii_lowercase())
             && lower.matches(&signature.to_ascii_lowercase()).count()
                 == lower.matches(&format!("sig={}", signature.to_ascii_lowercase())).count()
     };

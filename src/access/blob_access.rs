@@ -48,9 +48,9 @@ impl BlobAccess {
     /// # Errors
     /// When it is no URL that a token may be sent to, or its `se` cannot be read; without the token.
     pub fn parse(text: &str) -> Result<Self, AccessError> {
-        let text = text.trim();
+        // A fragment is never sent, and may hide a token: it is not kept.
+        let text = text.trim().split('#').next().unwrap_or_default();
         let (address, query) = text.split_once('?').unwrap_or((text, ""));
-        let query = query.split('#').next().unwrap_or_default();
         let base = Url::parse(address).map_err(|e| refused(format!("a blob base URL cannot be read: {e}")))?;
         if !is_allowed(&base) {
             return Err(refused(format!(

@@ -4,7 +4,6 @@
 //! fit to it, is still being written or was cut off. One that is whole and beyond a bound stays so, and is refused.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use zip::result::ZipError;
@@ -58,8 +57,7 @@ const DIRECTORY_BYTES_PER_ENTRY: u64 = 1 << 10;
 const READ_BYTES: usize = 64 << 10;
 
 /// Looks through a whole archive; blocks for as long as that takes.
-pub(super) fn look(file: &File, limits: &ArchiveLimits, files: &FileFilter) -> io::Result<Looked> {
-    let mut file = file;
+pub(super) fn look<R: Read + Seek>(mut file: R, limits: &ArchiveLimits, files: &FileFilter) -> io::Result<Looked> {
     let Some(directory) = Directory::find(&mut file)? else {
         return Ok(broken("it has no central directory at its end"));
     };
@@ -227,7 +225,12 @@ fn name_fault(name: &str) -> Option<&'static str> {
 }
 
 /// Opens the entry of that name, from byte `from` of its content on, and hands its pieces to `give` until that says no.
-pub(super) fn read_from(file: File, name: &str, from: u64, give: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<()> {
+pub(super) fn read_from<R: Read + Seek>(
+    file: R,
+    name: &str,
+    from: u64,
+    give: &mut dyn FnMut(&[u8]) -> bool,
+) -> io::Result<()> {
     let mut archive = ZipArchive::new(io::BufReader::new(file)).map_err(io::Error::from)?;
     let index = archive.file_names().position(|found| found.is_ok_and(|found| found == name));
     let index = index.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no such entry in it"))?;

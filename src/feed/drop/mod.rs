@@ -34,6 +34,8 @@ mod expect;
 mod feed;
 mod files;
 mod ftp;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod look;
 mod naming;
 mod notices;

@@ -40,6 +40,8 @@ mod commit;
 mod connections;
 mod door;
 mod envelope;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod probe;
 mod secrets;
 mod sender;
