@@ -79,6 +79,10 @@ impl ConnectionString {
                 "UseDevelopmentEmulator=true means an unencrypted connection, which is made to a loopback host only, not to {host}"
             )));
         }
+        // Where a `;` is missing, the token stands in the name before it, and names are shown.
+        if !is_name(&host) || !entity_path.is_none_or(is_name) {
+            return Err(wrong("its Endpoint or its EntityPath has a character in it that no name has"));
+        }
         let credential = match (token, key_name, key) {
             (Some(token), _, _) => Credential::Token(sas::read_service_bus(token).map_err(wrong)?),
             (None, Some(name), Some(key)) => Credential::Key { name: name.to_owned(), key: Secret::new(key) },
@@ -128,6 +132,11 @@ impl ConnectionString {
             expires: sas.expires,
         })
     }
+}
+
+/// Whether `text` can name a host, or a topic and its subscription.
+fn is_name(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() || c.is_whitespace() || "&=?#%,\"'".contains(c))
 }
 
 /// Host (an IPv6 address without brackets, a name in lower case), port, and whether the scheme is plain.
@@ -215,6 +224,9 @@ mod tests {
             "Endpoint=sb://h;SharedAccessKeyName=n;EntityPath=t".to_owned(),
             "Endpoint=sb://u:ab%2Bc@h;SharedAccessKey=k;EntityPath=t".to_owned(),
             "ab%2Bc".to_owned(),
+            // A `;` is missing.
+            format!("Endpoint=sb://h;SharedAccessSignature={TOKEN};EntityPath=t,{TOKEN}"),
+            format!("Endpoint=sb://hSharedAccessKey=ab%2Bc;SharedAccessSignature={TOKEN};EntityPath=t/Subscriptions/s"),
         ] {
             let said = access(&text, None).expect_err("not usable").to_string();
             assert!(said.starts_with("the Service Bus connection string cannot be used: "), "{said}");

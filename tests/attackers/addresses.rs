@@ -235,11 +235,8 @@ async fn an_address_reaches_only_what_the_vendor_named_whatever_it_tries() {
         .collect();
     labels.sort_unstable();
     for counted in labels.chunk_by(|a, b| a == b) {
-        let line = format!(
-            "longshore_refused_addresses_total{{feed=\"export\",reason=\"{}\"}} {}\n",
-            counted[0],
-            counted.len()
-        );
+        let line =
+            format!("longshore_refused_addresses_total{{feed=\"eg\",reason=\"{}\"}} {}\n", counted[0], counted.len());
         assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
     }
     let answers = world.sandbox.vendor_state().tenant_answers;

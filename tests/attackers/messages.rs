@@ -94,7 +94,7 @@ async fn a_hostile_message_is_named_and_kept_and_its_neighbours_are_delivered() 
 
     // Nothing went to the dead letters, and nothing came twice: no connection was lost over it.
     assert_eq!((drained.dead_lettered, drained.completed), (0, 2 * count + 1), "{drained:?}");
-    assert!(metrics.contains("longshore_feed_connections_total{feed=\"export\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("longshore_feed_connections_total{feed=\"eg\"} 1\n"), "{metrics}");
     let lines = world.inbox().notices(Selector { limit: Some(100), ..Selector::default() }).await.expect("the notices");
     for (number, (name, _, reason)) in messages.iter().enumerate() {
         // The broker keeps the order: a neighbour, and the message.
@@ -107,7 +107,7 @@ async fn a_hostile_message_is_named_and_kept_and_its_neighbours_are_delivered() 
         assert!(story.contains(&format!("\"{key}")), "{name} is known by its id: {story}");
     }
     for (label, times) in [("nested", 6), ("claim", 2), ("too-large", 1), ("malformed", 1)] {
-        let line = format!("longshore_refused_messages_total{{feed=\"export\",reason=\"{label}\"}} {times}\n");
+        let line = format!("longshore_refused_messages_total{{feed=\"eg\",reason=\"{label}\"}} {times}\n");
         assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
     }
 }
