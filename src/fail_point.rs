@@ -16,6 +16,10 @@ pub enum FailPoint {
     Planned,
     /// A delivery is claimed, and nothing of it is done.
     Claimed,
+    /// A record's parent is missing, and it is not decided what becomes of it.
+    Parking,
+    /// That is decided, and the rest of its batch is not on its way.
+    Parked,
     /// A sink confirmed a batch, and the progress is not stored.
     Confirmed,
     /// The progress is stored.
@@ -28,22 +32,30 @@ pub enum FailPoint {
     Finishing,
     /// The end of a delivery is stored.
     Finished,
+    /// Parking has something to do, and has not begun a step of it.
+    Waking,
+    /// Parked records were turned into a notice that goes on.
+    Woken,
 }
 
 impl FailPoint {
     /// All of them, in the order in which a notice passes them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Stored,
         Self::Settled,
         Self::Planning,
         Self::Planned,
         Self::Claimed,
+        Self::Parking,
+        Self::Parked,
         Self::Confirmed,
         Self::Progressed,
         Self::Renaming,
         Self::Renamed,
         Self::Finishing,
         Self::Finished,
+        Self::Waking,
+        Self::Woken,
     ];
 
     /// Its name in `LONGSHORE_FAIL_POINT`.
@@ -55,12 +67,16 @@ impl FailPoint {
             Self::Planning => "planning",
             Self::Planned => "planned",
             Self::Claimed => "claimed",
+            Self::Parking => "parking",
+            Self::Parked => "parked",
             Self::Confirmed => "confirmed",
             Self::Progressed => "progressed",
             Self::Renaming => "renaming",
             Self::Renamed => "renamed",
             Self::Finishing => "finishing",
             Self::Finished => "finished",
+            Self::Waking => "waking",
+            Self::Woken => "woken",
         }
     }
 }

@@ -52,6 +52,17 @@ pub struct BadRecord {
     pub bytes: Vec<u8>,
 }
 
+impl BadRecord {
+    /// Keeps no more than so many bytes of it.
+    pub fn cut_to(&mut self, bytes_max: usize) {
+        if self.bytes.len() > bytes_max {
+            self.bytes.truncate(bytes_max);
+            self.bytes.shrink_to_fit();
+            self.is_cut = true;
+        }
+    }
+}
+
 /// Where a record lies in its batch's buffer, and in its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {

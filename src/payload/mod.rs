@@ -70,7 +70,7 @@ impl Default for PayloadLimits {
             decompressed_bytes_max: 1 << 40,
             ratio_max: 1_000,
             bad_records_max: 10_000,
-            bad_record_bytes_kept: 4_096,
+            bad_record_bytes_kept: 16 << 10,
             // Most files of a shop are smaller, and each worker holds no more than this.
             checked_first_bytes_max: 4 << 20,
         }

@@ -120,7 +120,8 @@ impl Envelope {
                     offset: span.offset,
                     reason: format!("there is nothing at {pointer}"),
                     class: Class::Poison,
-                    is_readable: true,
+                    // Still in its envelope: not what the sink would be given.
+                    is_readable: false,
                     is_cut: false,
                     bytes: body.to_vec(),
                 });

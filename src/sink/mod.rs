@@ -215,10 +215,7 @@ pub fn build(
     Ok(sinks)
 }
 
-/// How many bytes of a refused record are kept with it.
-const REFUSED_BYTES_KEPT: usize = 4_096;
-
-/// A record that a sink refuses for good.
+/// A record that a sink refuses for good, whole: how much of it is kept is not the sink's to say.
 fn refuse(record: RecordRef<'_>, class: Class, reason: &str) -> BadRecord {
     BadRecord {
         number: record.number,
@@ -226,7 +223,7 @@ fn refuse(record: RecordRef<'_>, class: Class, reason: &str) -> BadRecord {
         reason: crate::secret::redact(reason),
         class,
         is_readable: true,
-        is_cut: record.body.len() > REFUSED_BYTES_KEPT,
-        bytes: record.body[..record.body.len().min(REFUSED_BYTES_KEPT)].to_vec(),
+        is_cut: false,
+        bytes: record.body.to_vec(),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::error::Class;
 use crate::fail_point::{FailPoint, reach};
 use crate::inbox::{Claim, ClaimKey, InboxError, Progress, Remarks};
+use crate::payload::PayloadLimits;
 use crate::record::{BadRecord, Counts, RecordBatch};
 use crate::sink::Transfer;
 
@@ -35,10 +36,12 @@ pub(super) struct Account<'a> {
     changes: Changes,
     /// More records than this set aside, and the whole delivery is quarantined.
     bad_records_max: u64,
+    /// How much of a refused record is kept.
+    bad_record_bytes_kept: usize,
 }
 
 impl<'a> Account<'a> {
-    pub(super) fn resume(tools: &'a Tools, claim: &Claim, resume_after: u64, bad_records_max: u64) -> Self {
+    pub(super) fn resume(tools: &'a Tools, claim: &Claim, resume_after: u64, limits: &PayloadLimits) -> Self {
         let stored = claim.progress;
         // A sink that starts over, or lies behind, has its records counted anew; bad ones are written over themselves.
         // Nothing is confirmed where a sink only held records: whatever was counted then is counted again.
@@ -54,7 +57,8 @@ impl<'a> Account<'a> {
             bad: Vec::new(),
             orphaned: 0,
             changes: Changes::default(),
-            bad_records_max,
+            bad_records_max: limits.bad_records_max,
+            bad_record_bytes_kept: limits.bad_record_bytes_kept,
         }
     }
 
@@ -92,7 +96,9 @@ impl<'a> Account<'a> {
                 let refused: HashSet<u64> = delivered.refused.iter().map(|bad| bad.number).collect();
                 noted.retain(|noted| !refused.contains(&noted.number));
             }
-            self.set_aside(delivered.refused)?;
+            let mut refused = delivered.refused;
+            refused.iter_mut().for_each(|bad| bad.cut_to(self.bad_record_bytes_kept));
+            self.set_aside(refused)?;
             is_confirmed = delivered.confirmed;
             self.is_held |= !delivered.confirmed;
         }

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::error::Class;
+use crate::fail_point::{FailPoint, reach};
 use crate::inbox::{Claim, EntityChanges, EntityKey, Fate, Forget, InboxError, Lookup, Orphan, ParkRules, Reference};
 use crate::notice::{EntityName, Notice};
 use crate::record::{BadRecord, RecordBatch};
@@ -152,8 +153,12 @@ impl<'a> Family<'a> {
         while rest.peek().is_some() {
             let some: Vec<_> = rest.by_ref().take(ORPHANS_A_COMMIT).collect();
             let numbers: Vec<_> = some.iter().map(|orphan| orphan.number).collect();
+            reach(FailPoint::Parking);
             let answers = self.tools.inbox.park(self.claim.key, rules, some).await?;
             let parked = answers.iter().filter(|fate| **fate == Fate::Parked).count();
+            if parked > 0 {
+                reach(FailPoint::Parked);
+            }
             self.tools.context.metrics.records_parked.inc_by(parked as u64);
             fates.extend(numbers.into_iter().zip(answers));
         }

@@ -160,7 +160,7 @@ async fn records(
         while tools.inbox.forget_attempts(claim.key, what.clone()).await? {}
     }
     let family = Family::of(tools, claim, route);
-    let mut account = Account::resume(tools, claim, opened.resume_after, payloads.limits().bad_records_max);
+    let mut account = Account::resume(tools, claim, opened.resume_after, payloads.limits());
     let intake = Intake { router: &tools.router, claim, route, family: family.as_ref(), counted: account.counted() };
     let mut transfer = opened.transfer;
     let mut next = intake.next(&mut stream).await?;

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Classify, chain};
+use crate::fail_point::{FailPoint, reach};
 use crate::inbox::Tended;
 use crate::ops::{Condition, Context};
 
@@ -22,6 +23,9 @@ pub(super) async fn wake_loop(tools: &Tools, mut changes: watch::Receiver<u64>, 
         changes.mark_unchanged();
         match tools.inbox.tend().await {
             Ok(tended) => {
+                if tended.woken > 0 {
+                    reach(FailPoint::Woken);
+                }
                 say(context, &tended);
                 if !tended.more {
                     let now = tools.inbox.now();

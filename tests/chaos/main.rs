@@ -4,7 +4,8 @@
 //! ```text
 //!             ┌─ proxy ── broker          ┐
 //! longshore ──┼─ proxy ── blob store      ├─ sandbox      oracle: what was published
-//!     │       └─ proxy ── token service   ┘                   ║ each record once
+//!     │       ├─ proxy ── token service   ┘                   ║ each record once
+//!     │       └─ webhook's caller, dropped files
 //!     └── directory, sqlite, http (a ledger), command (a ledger)
 //! ```
 //!
@@ -23,6 +24,7 @@ mod receiver;
 mod report;
 mod round;
 mod schedule;
+mod senders;
 mod world;
 
 use report::Figures;

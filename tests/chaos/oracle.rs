@@ -14,6 +14,9 @@ const EXAMPLES: usize = 5;
 
 /// What names a record; the same wherever it lies.
 pub fn identity(record: &Value) -> String {
+    if let Some(named) = ["price", "id"].iter().find_map(|name| record.get(name).and_then(Value::as_str)) {
+        return named.to_owned();
+    }
     let item = record.get("Item").unwrap_or(record);
     let sku = item.pointer("/identifier/sku").and_then(Value::as_str);
     sku.map_or_else(|| format!("no item: {record}"), str::to_owned)
@@ -72,7 +75,7 @@ fn rows(path: &Path) -> std::vec::IntoIter<String> {
     let read = || -> rusqlite::Result<Vec<String>> {
         let connection = Connection::open(path)?;
         let mut texts: Vec<String> = Vec::new();
-        for table in ["everything", "xml"] {
+        for table in ["everything", "xml", "prices", "events"] {
             // A table is made with its first row.
             if connection.table_exists(None, table)? {
                 let mut statement = connection.prepare(&format!("SELECT body FROM {table}"))?;
@@ -89,9 +92,15 @@ fn rows(path: &Path) -> std::vec::IntoIter<String> {
 
 /// Every notice finished, every account adding up, and a sound file.
 async fn inbox(world: &World, wrong: &mut Vec<String>) {
-    let limit = (world.files + 10).to_string();
+    let limit = (10 * world.files + 10).to_string();
     let said = process::say(&world.config, &["notices", "--json", "--limit", &limit]).await;
-    let notices: Vec<Value> = serde_json::from_str(&said).expect("a list of notices");
+    let mut notices: Vec<Value> = serde_json::from_str(&said).expect("a list of notices");
+    for woken in notices.extract_if(.., |notice| !notice["woken_from"].is_null()) {
+        // What became of its records stands with the notice that they were read from.
+        if woken["state"] != "finished" {
+            wrong.push(format!("a woken notice is not finished: {woken}"));
+        }
+    }
     if notices.len() as u64 != world.files {
         wrong.push(format!("{} files were announced, and the inbox has {} notices", world.files, notices.len()));
     }
@@ -104,10 +113,18 @@ async fn inbox(world: &World, wrong: &mut Vec<String>) {
             *sums.entry(name.clone()).or_default() += count.as_u64().expect("a count");
         }
     }
-    let expected = world.published.len() as u64 * crate::world::SINKS;
-    let of = |name: &str| sums.get(name).copied().unwrap_or_default();
-    if of("read") != expected || of("delivered") != expected {
-        wrong.push(format!("{expected} records should be accounted for as delivered, and the accounts say {sums:?}"));
+    let expected = [
+        ("delivered", world.published.len() as u64),
+        ("filtered", world.filtered),
+        ("parked", 0),
+        ("quarantined", world.bad),
+        ("read", world.published.len() as u64 + world.filtered + world.bad),
+    ];
+    for (name, records) in expected {
+        let (records, said) = (records * crate::world::SINKS, sums.get(name).copied().unwrap_or_default());
+        if said != records {
+            wrong.push(format!("{records} records should be accounted for as {name}, and the accounts say {sums:?}"));
+        }
     }
     let (status, said) = process::try_say(&world.config, &["audit", "--json"]).await;
     if !status.success() {

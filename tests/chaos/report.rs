@@ -19,6 +19,8 @@ pub struct Figures {
     /// Requests and batches that were sent again under the same key, and so done once.
     pub repeats: u64,
     pub faults: BTreeMap<&'static str, u64>,
+    /// What else was in the load.
+    pub others: BTreeMap<&'static str, u64>,
     /// The longest time from the last fault until everything was delivered and settled.
     pub longest_recovery: Duration,
 }
@@ -39,6 +41,9 @@ impl Figures {
         for (fault, count) in other.faults {
             *self.faults.entry(fault).or_default() += count;
         }
+        for (name, count) in other.others {
+            *self.others.entry(name).or_default() += count;
+        }
     }
 
     /// Prints the table, and last the line of JSON; past the test harness, which keeps what a good test says.
@@ -49,6 +54,9 @@ impl Figures {
         row("kill cycles survived", self.kills.to_string());
         row("files published", self.files.to_string());
         row("records published and accounted for", self.records.to_string());
+        for (name, count) in &self.others {
+            row(&format!("  {name}"), count.to_string());
+        }
         row("batches sent again under the same key", self.repeats.to_string());
         row("longest recovery after the last fault", format!("{recovery:.1} s"));
         row("faults", self.faults.values().sum::<u64>().to_string());
@@ -61,6 +69,7 @@ impl Figures {
             "records": self.records,
             "repeats": self.repeats,
             "longest_recovery_s": recovery,
+            "others": self.others,
             "faults": self.faults,
         });
         text.push_str(&format!("{json}\n"));
@@ -71,7 +80,9 @@ impl Figures {
 /// Under which name a fault is counted; none for what is no fault.
 pub fn kind_of(act: &Act) -> Option<&'static str> {
     Some(match act {
-        Act::Publish(_) | Act::Clear | Act::Weather(_, Weather::Good) => return None,
+        Act::Publish(_) | Act::Prices { .. } | Act::Events(_) | Act::Clear | Act::Weather(_, Weather::Good) => {
+            return None;
+        }
         Act::Weather(_, Weather::Refusing) => "connections refused",
         Act::Weather(_, Weather::Resetting) => "connections reset",
         Act::Weather(_, Weather::HalfOpen) => "connections half open",

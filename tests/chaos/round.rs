@@ -48,7 +48,7 @@ pub async fn run(schedule: &Schedule) -> Figures {
         let started = daemon.take().unwrap_or_else(|| world.start(&["run"]));
         daemon = carry_out(cycle, started, &mut world, &mut figures, &mut journal).await;
     }
-    let problems = quiet(schedule, &world, daemon, &mut figures, &mut journal).await;
+    let problems = quiet(schedule, &mut world, daemon, &mut figures, &mut journal).await;
     if !problems.is_empty() {
         let folder = world.folder.keep();
         panic!(
@@ -64,6 +64,14 @@ pub async fn run(schedule: &Schedule) -> Figures {
     }
     figures.records = world.published.len() as u64;
     figures.files = world.files;
+    figures.others = [
+        ("children that came before their parents", world.counts.prices),
+        ("calls of the webhook", world.counts.calls),
+        ("dropped files", world.counts.dropped),
+        ("records filtered", world.filtered),
+        ("lines that are no records, set aside", world.bad),
+    ]
+    .into();
     figures.repeats = world.receiver.ledger().repeats + world.script.repeats();
     figures
 }
@@ -83,6 +91,8 @@ async fn carry_out(
         figures.count(kind_of(&step.act));
         match &step.act {
             Act::Publish(load) => world.publish(*load).await,
+            Act::Prices { ahead, prices } => world.publish_prices(*ahead, *prices).await,
+            Act::Events(events) => world.publish_events(*events).await,
             Act::Freeze(time) => {
                 daemon.signal(Signal::STOP);
                 tokio::time::sleep(*time).await;
@@ -153,7 +163,7 @@ async fn until(world: &World, reached: impl Fn(&Summary, &Summary) -> bool) {
 /// All faults stop; waits until everything has drained, and asks the oracle.
 async fn quiet(
     schedule: &Schedule,
-    world: &World,
+    world: &mut World,
     daemon: Option<Daemon>,
     figures: &mut Figures,
     journal: &mut Journal,
@@ -168,13 +178,18 @@ async fn quiet(
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     world.calm();
+    world.keep_promises().await;
+    let world = &*world;
     journal.note(format_args!("quiet"));
     let inbox = world.inbox();
     let drained = async {
         loop {
-            let counts = inbox.summary().await.expect("a summary").notices;
-            let queue = world.subscription();
-            if counts.finished + counts.quarantined == world.files && queue.active + queue.locked == 0 {
+            let summary = inbox.summary().await.expect("a summary");
+            let (counts, queue) = (summary.notices, world.subscription());
+            // Woken notices come on top of those that were announced.
+            let is_done = counts.finished + counts.quarantined >= world.files && world.waiting() == 0;
+            let left = counts.heard + counts.open + summary.parked.records;
+            if is_done && left == 0 && queue.active + queue.locked == 0 {
                 return;
             }
             // The vendor's side changes without the inbox, too.

@@ -42,6 +42,12 @@ pub struct Step {
 #[derive(Clone, Debug)]
 pub enum Act {
     Publish(Load),
+    /// Children of items that come later, from so many items on.
+    Prices {
+        ahead: u64,
+        prices: u64,
+    },
+    Events(Events),
     /// Every connection passes again.
     Clear,
     Weather(Server, Weather),
@@ -75,6 +81,25 @@ pub struct Load {
     pub records: u64,
     pub format: Format,
     pub compression: Compression,
+}
+
+/// Events to send.
+#[derive(Clone, Copy, Debug)]
+pub struct Events {
+    pub way: Way,
+    pub records: u64,
+    pub is_csv: bool,
+}
+
+/// By which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As a file that the vendor announces.
+    Announced,
+    /// Our webhook is called.
+    Called,
+    /// A file is laid down.
+    Dropped,
 }
 
 /// One of the vendor's servers, behind its proxy.
@@ -144,6 +169,10 @@ fn cycle(rng: &mut Rng, number: u32) -> Cycle {
         let at = rng.usize(0..=steps.len());
         steps.insert(at, Step { after: Duration::ZERO, act: Act::Publish(load(rng)) });
     }
+    for act in others(rng) {
+        let at = rng.usize(0..=steps.len());
+        steps.insert(at, Step { after: Duration::ZERO, act });
+    }
     let end = match rng.u32(0..20) {
         0 => End::Overtaken,
         1..=9 => End::Kill(ms(rng, 0..1500)),
@@ -162,6 +191,20 @@ fn load(rng: &mut Rng) -> Load {
         format: pick(rng, &[Format::JsonLines, Format::JsonLines, Format::JsonArray, Format::XmlLines]),
         compression: pick(rng, &[Compression::Gzip, Compression::Gzip, Compression::None, Compression::Zstd]),
     }
+}
+
+/// What is published besides the items.
+fn others(rng: &mut Rng) -> Vec<Act> {
+    let mut acts = Vec::new();
+    if rng.bool() {
+        acts.push(Act::Prices { ahead: rng.u64(0..60), prices: rng.u64(1..80) });
+    }
+    for way in [Way::Announced, Way::Called, Way::Called, Way::Dropped] {
+        if rng.u8(0..3) == 0 {
+            acts.push(Act::Events(Events { way, records: rng.u64(1..60), is_csv: rng.bool() }));
+        }
+    }
+    acts
 }
 
 fn act(rng: &mut Rng) -> Act {

@@ -90,7 +90,7 @@ async fn decide(
         return Err(anyhow::anyhow!("what is meant is not clear: {hint}")).map_err(Exit::Usage.because());
     }
     let selector = args.which.selector(select::now());
-    let plan = plan(kind, &selector, inbox).await?;
+    let plan = plan(kind, &selector, router, inbox).await?;
     let mut report = Report { decision: kind, run: None, dry_run: args.dry_run, done: plan, daemon_is_running: false };
     if args.dry_run || plan.deliveries + plan.records == 0 {
         return tell(&report, args.json);
@@ -130,7 +130,12 @@ fn passes<'a>(selector: &AsideSelector, inbox: &'a SqliteInbox) -> Vec<Pages<'a>
 }
 
 /// What would be done, as far as a look can tell.
-async fn plan(kind: RunKind, selector: &AsideSelector, inbox: &SqliteInbox) -> anyhow::Result<Decided> {
+async fn plan(
+    kind: RunKind,
+    selector: &AsideSelector,
+    router: &Router,
+    inbox: &SqliteInbox,
+) -> anyhow::Result<Decided> {
     let mut plan = Decided::default();
     for mut pages in passes(selector, inbox) {
         loop {
@@ -142,8 +147,12 @@ async fn plan(kind: RunKind, selector: &AsideSelector, inbox: &SqliteInbox) -> a
                 let field = match (thing.kind(), kind) {
                     (AsideKind::Notices, RunKind::Release) if thing.target.is_none() => &mut plan.unreadable,
                     (AsideKind::Notices, _) => &mut plan.deliveries,
-                    (AsideKind::Records, RunKind::Release) => &mut plan.not_alone,
                     (AsideKind::Records, _) if thing.ended.is_none() => &mut plan.unsettled,
+                    (AsideKind::Records, RunKind::Release)
+                        if !thing.goes_alone() || decision(kind, router, &thing) != Decision::GoOn =>
+                    {
+                        &mut plan.not_alone
+                    }
                     (AsideKind::Records, _) => &mut plan.records,
                 };
                 *field += 1;
@@ -175,7 +184,11 @@ fn planned(head: &str, report: &Report) -> String {
     for (count, why) in [
         (done.unreadable, "could not be read when heard, so that there is nothing to deliver"),
         (done.unsettled, "records of deliveries that are not done"),
-        (done.not_alone, "single records, which go with their notice: `longshore replay ID` delivers it again"),
+        (
+            done.not_alone,
+            "records that could not be read, are kept cut off or go elsewhere by now (`longshore replay ID` delivers \
+             their whole notice again)",
+        ),
     ] {
         if count > 0 {
             text.push_str(&format!("  left alone, {why}: {}\n", number(count)));

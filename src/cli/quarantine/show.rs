@@ -136,7 +136,11 @@ fn tell(out: &mut String, thing: &Aside, now: UnixMs) {
     if thing.bytes_kept == 0 {
         return;
     }
-    let cut = if thing.is_cut { ", only its beginning (`bad_record_bytes_kept` in [limits])" } else { "" };
+    let cut = if thing.is_cut {
+        ", only its beginning (`bad_record_bytes_kept` in [limits]): `longshore replay` reads its whole notice again"
+    } else {
+        ""
+    };
     fact(out, "bytes", &format!("{}{cut}", size(thing.bytes_kept)));
     out.push_str(&bytes::safe(&thing.bytes, thing.is_cut));
 }

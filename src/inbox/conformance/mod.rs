@@ -28,6 +28,7 @@ pub(crate) mod parking;
 pub(crate) mod parking_model;
 pub(crate) mod pruning;
 pub(crate) mod quarantine;
+pub(crate) mod releasing;
 pub(crate) mod replaying;
 pub(crate) mod storing;
 pub(crate) mod unparking;
@@ -118,6 +119,14 @@ macro_rules! inbox_conformance {
             a_discarded_record_stays_in_the_account_and_waits_for_nobody
             what_cannot_be_decided_is_left_alone_and_said
             a_delivery_that_starts_over_forgets_what_it_set_aside_before
+        );
+        inbox_conformance!(@cases $fresh, releasing,
+            a_released_record_goes_to_where_it_was_going_and_its_account_follows
+            what_cannot_go_alone_stays_and_is_said
+            a_record_of_a_delivery_under_way_is_not_released
+            a_released_record_that_is_refused_again_is_set_aside_where_it_was_read
+            a_released_record_whose_parent_is_missing_is_parked_with_the_time_of_its_route
+            an_orphan_is_let_go_without_its_parent_by_its_release
         );
         inbox_conformance!(@cases $fresh, pruning,
             what_is_finished_or_skipped_is_pruned_by_age

@@ -9,10 +9,11 @@ use proptest::prelude::*;
 
 use super::Subject;
 use super::parking::{PARK_FOR, done, item, items, key, orphan, rules};
-use crate::inbox::ledger::{NoticeState, ParkedSelector, Selector};
+use crate::error::Class;
+use crate::inbox::ledger::{AsideKind, AsideSelector, Decision, NoticeState, ParkedSelector, RunKind, Selector};
 use crate::inbox::{Claim, EntityChanges, Fate, Finish, Forget, Remarks};
 use crate::notice::NoticeId;
-use crate::record::Counts;
+use crate::record::{BadRecord, Counts};
 
 /// What may happen.
 #[derive(Clone, Debug)]
@@ -23,6 +24,12 @@ pub(crate) enum Step {
     Retry(usize),
     /// It ends well.
     End(usize),
+    /// It ends well, but for one of its records, which the sink refuses.
+    EndRefusing(usize, usize),
+    /// A record that was set aside is released.
+    LetOn(usize),
+    /// A record that was set aside is given up.
+    Discard(usize),
     /// An item is confirmed, by a sink that only holds it for a while or not.
     Confirm(u64, bool),
     /// An item is deleted.
@@ -45,6 +52,9 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => prop::collection::vec(parents, 1..5).prop_map(Step::Read),
         3 => which.clone().prop_map(Step::Retry),
         6 => which.clone().prop_map(Step::End),
+        3 => (which.clone(), 0..4usize).prop_map(|(file, record)| Step::EndRefusing(file, record)),
+        4 => which.clone().prop_map(Step::LetOn),
+        1 => which.clone().prop_map(Step::Discard),
         5 => (0..5u64, any::<bool>()).prop_map(|(item, is_held)| Step::Confirm(item, is_held)),
         2 => (0..5u64).prop_map(Step::Delete),
         6 => Just(Step::Tend),
@@ -96,9 +106,16 @@ impl Run {
             }
             Step::End(which) => {
                 if let Some(file) = file(which) {
-                    self.end(file).await;
+                    self.end(file, None).await;
                 }
             }
+            Step::EndRefusing(which, record) => {
+                if let Some(file) = file(which) {
+                    self.end(file, Some(record)).await;
+                }
+            }
+            Step::LetOn(which) => self.decide(which, RunKind::Release, Decision::GoOn).await,
+            Step::Discard(which) => self.decide(which, RunKind::Discard, Decision::Discard).await,
             Step::Confirm(n, is_held) => {
                 self.entity(Remarks { is_held, ..items(&[n]) }).await;
                 if is_held {
@@ -197,14 +214,38 @@ impl Run {
         }
     }
 
-    async fn end(&mut self, file: usize) {
+    async fn end(&mut self, file: usize, refusing: Option<usize>) {
         let File { claim, fates, delivered, .. } = &mut self.files[file];
         if let Some(claim) = claim.take() {
             let parked = fates.iter().filter(|fate| **fate == Some(Fate::Parked)).count() as u64;
-            for (fate, delivered) in fates.iter().zip(delivered) {
-                *delivered += u64::from(*fate != Some(Fate::Parked));
+            let mut bad = Vec::new();
+            for (place, (fate, delivered)) in fates.iter().zip(delivered).enumerate() {
+                if *fate == Some(Fate::Parked) {
+                    continue;
+                }
+                if refusing == Some(place) {
+                    let number = place as u64 + 1;
+                    let bytes = orphan(number, &[]).body.to_vec();
+                    let class = Class::Permanent;
+                    bad.push(BadRecord { is_readable: true, bytes, class, ..super::bad(number) });
+                } else {
+                    *delivered += 1;
+                }
             }
-            self.subject.finish(&claim, done(fates.len() as u64 - parked, parked, 0)).await;
+            let refused = bad.len() as u64;
+            let finish = done(fates.len() as u64 - parked - refused, parked, refused);
+            self.subject.inbox.finish(claim.key, finish, bad.into()).await.unwrap();
+        }
+    }
+
+    /// Decides on one of the records that are set aside.
+    async fn decide(&self, which: usize, kind: RunKind, decision: Decision) {
+        let selector = AsideSelector { only: Some(AsideKind::Records), ..AsideSelector::default() };
+        let all = self.subject.quarantine.set_aside(selector.clone(), None, 1_000, false).await.unwrap();
+        if let Some(one) = (!all.is_empty()).then(|| all[which % all.len()].id) {
+            let run = self.subject.quarantine.decide(kind, selector).await.unwrap();
+            let did = self.subject.quarantine.decide_on(run, decision, vec![one]).await.unwrap();
+            assert_eq!(did.records + did.unsettled + did.not_alone, 1, "{did:?}");
         }
     }
 
@@ -268,7 +309,7 @@ impl Run {
 
     async fn come_to_rest(&mut self) {
         for file in 0..self.files.len() {
-            self.end(file).await;
+            self.end(file, None).await;
         }
         loop {
             self.tend_all().await;

@@ -5,7 +5,7 @@
 //!
 //! | | a whole delivery | a single record |
 //! |---|---|---|
-//! | release | goes on after its last confirmed record; planned anew where it is not wanted any more | not alone: its notice is replayed |
+//! | release | goes on after its last confirmed record; planned anew where it is not wanted any more | goes on as a woken notice (see [`crate::inbox::parking`]), to where it was going; not if it could not be read, or only its beginning is kept: then its notice is replayed |
 //! | discard | does not count for its notice any more | stays in the account as quarantined, and waits for nobody |
 //!
 //! A decision is a run with a number of its own, as a replay is: the story of a notice tells of it.
@@ -102,6 +102,12 @@ pub struct Aside {
 }
 
 impl Aside {
+    /// Whether it is a record that can be delivered without the rest of its file: it could be read, and is kept whole.
+    #[must_use]
+    pub fn goes_alone(&self) -> bool {
+        self.id.number.is_some() && self.is_readable && !self.is_cut
+    }
+
     /// Whether it was set aside whole.
     #[must_use]
     pub fn kind(&self) -> AsideKind {
@@ -149,7 +155,8 @@ pub struct Decided {
     pub unreadable: u64,
     /// Left alone: records of a delivery that is under way or set aside itself.
     pub unsettled: u64,
-    /// Left alone: records that cannot be delivered alone. Their notice can be replayed.
+    /// Left alone: records that cannot be delivered alone, since they could not be read, are kept cut off, or go
+    /// elsewhere by now. Their notice can be replayed.
     pub not_alone: u64,
 }
 

@@ -42,6 +42,9 @@
 //! and comes from [`Inbox::claim`](super::Inbox::claim) with [`Claim::woken`](super::Claim::woken). A record of it
 //! whose parent is still missing is parked again, with the time and deadline that it had.
 //!
+//! A record that was set aside and is released goes the same way (it counts as parked until it ends): with a look at its
+//! parents as the first time, unless it was set aside for want of them.
+//!
 //! Several parents must all be known; of the alternative keys of one parent, any. A cycle ends at its deadline.
 //!
 //! Left to the sink: a parent that is deleted at the very moment at which its child is delivered; which of two records

@@ -51,10 +51,13 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn release(&mut self, these: &[AsideId], anew: bool) -> Result<(), Fault> {
+        let mut records = parking::Release::new(self.connection, self.now);
         for id in these {
             match (id.delivery, id.number) {
                 (None, _) => self.did.unreadable += 1,
-                (Some(_), Some(_)) => self.did.not_alone += 1,
+                // Where else it would go, only its notice can say.
+                (Some(_), Some(_)) if anew => self.did.not_alone += 1,
+                (Some(delivery), Some(number)) => records.take(id.notice.0, delivery.0, number, &mut self.did)?,
                 (Some(delivery), None) => {
                     let Some(confirmed) = self.set_aside_whole(id.notice, delivery)? else {
                         continue;
@@ -69,7 +72,7 @@ impl Step<'_> {
                 }
             }
         }
-        Ok(())
+        records.finish()
     }
 
     fn plan_anew(&self, notice: NoticeId, delivery: DeliveryId) -> Result<(), Fault> {

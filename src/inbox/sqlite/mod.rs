@@ -33,6 +33,7 @@ use super::{
     Orphan, ParkRules, ParkingBounds, Plan, Progress, Receipt, Remarks, Tended,
 };
 use crate::clock::{Clock, UnixMs};
+use crate::fail_point::{FailPoint, reach};
 use crate::notice::{FeedName, HeardNotice, Notice, NoticeId, SinkName};
 use crate::steady::SteadyClock;
 
@@ -206,6 +207,7 @@ impl Inbox for SqliteInbox {
         if !has_work {
             return Ok(Tended { next_deadline, ..Tended::default() });
         }
+        reach(FailPoint::Waking);
         self.writer.run(DURABLE, move |connection| parking::tend(connection, bounds, now)).await
     }
 

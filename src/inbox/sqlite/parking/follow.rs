@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::let_on::NO_DEADLINE;
 use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::sqlite::fault::Fault;
@@ -133,11 +134,12 @@ fn take_over_parked(connection: &Connection, key: ClaimKey, notice: i64, origin:
         .execute([key.delivery.0])?;
     let taken = connection
         .prepare_cached(
-            "UPDATE parked SET delivery = ?3, number = w.origin_number, position = w.position, since = w.since, \
-             deadline = w.deadline FROM woken_records w \
+            "UPDATE parked SET delivery = ?3, number = w.origin_number, position = w.position, \
+             since = iif(w.deadline = ?4, parked.since, w.since), \
+             deadline = iif(w.deadline = ?4, parked.deadline, w.deadline) FROM woken_records w \
              WHERE parked.delivery = ?1 AND w.notice = ?2 AND w.number = parked.number",
         )?
-        .execute(params![key.delivery.0, notice, origin])?;
+        .execute(params![key.delivery.0, notice, origin, NO_DEADLINE])?;
     if taken > 0 {
         super::end::add_chore(connection, origin)?;
     }

@@ -26,6 +26,7 @@ mod end;
 mod expire;
 mod follow;
 mod known;
+mod let_on;
 mod look;
 mod park;
 mod record;
@@ -35,6 +36,7 @@ mod wake;
 pub(super) use end::{Replayed, claimed, ended, is_woken, replaced, replayed};
 pub(super) use follow::{discarded, finished, parked_of};
 pub(super) use known::{known, note};
+pub(super) use let_on::Release;
 pub(super) use look::{counts, entity_known, groups, import, lines, release, totals};
 pub(super) use park::{decided, forget_attempts, has_leftovers, park};
 
