@@ -187,7 +187,7 @@ impl World {
         let mut text = String::new();
         for index in 0..prices {
             let sku = crate::oracle::identity(&items.record(index));
-            let price = json!({ "price": format!("of {sku}"), "item": sku });
+            let price = json!({ "price": format!("{} of {sku}", self.counts.prices + index), "item": sku });
             self.published.insert(crate::oracle::identity(&price));
             text.push_str(&format!("{price}\n"));
         }
