@@ -60,7 +60,7 @@ pub async fn figures(notices: usize) -> Result<Figures> {
         let claim = claim(&inbox).await?;
         claims.push(started.elapsed().as_secs_f64() * 1e6);
         let counts = Counts { read: 10, delivered: 10, ..Counts::default() };
-        let progress = Progress { confirmed: 10, counts, bytes: 1000 };
+        let progress = Progress { confirmed: 10, counts, known: 0, bytes: 1000 };
         inbox.finish(claim, Finish::Done { progress, location: "/out".to_owned() }, Remarks::default()).await?;
     }
     Ok(Figures {

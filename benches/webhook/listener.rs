@@ -15,8 +15,8 @@ use longshore::feed::webhook::{
 };
 use longshore::inbox::ledger::Ledger as _;
 use longshore::inbox::{
-    ClaimKey, ClaimRequest, Claimed, DeliveryId, Fate, Finish, Forget, Inbox, InboxError, InboxSettings, Lookup,
-    Orphan, ParkRules, ParkingBounds, Plan, Progress, Receipt, Remarks, SharedInbox, SqliteInbox, Tended,
+    ClaimKey, ClaimRequest, Claimed, DeliveryId, EntityKey, Fate, Finish, Forget, Inbox, InboxError, InboxSettings,
+    Lookup, Orphan, ParkRules, ParkingBounds, Plan, Progress, Receipt, Remarks, SharedInbox, SqliteInbox, Tended,
 };
 use longshore::notice::{FeedName, HeardNotice, Metadata, Notice, NoticeId, SinkName, Verdict};
 use longshore::ops::Context;
@@ -180,6 +180,10 @@ impl Inbox for Forgetful {
     }
 
     async fn holds(&self, _: FeedName, _: Vec<String>) -> Result<Vec<bool>, InboxError> {
+        not_asked()
+    }
+
+    async fn heard_events(&self, _: FeedName, _: Vec<EntityKey>) -> Result<Vec<bool>, InboxError> {
         not_asked()
     }
 

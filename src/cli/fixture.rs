@@ -160,7 +160,7 @@ pub fn replayed_story() -> Story {
     let second = DeliveryStory {
         ended: Some(before(60)),
         attempts: 1,
-        progress: Progress { confirmed: 12_345, counts: counts(12_300, 33, 0, 12), bytes: 4_567_890 },
+        progress: Progress { confirmed: 12_345, counts: counts(12_300, 33, 0, 12), known: 0, bytes: 4_567_890 },
         location: Some("https://warehouse.example.com/import".to_owned()),
         history: vec![attempt(60, AttemptOutcome::Done, 12_345, None)],
         bad_records: 12,
@@ -190,7 +190,7 @@ pub fn waiting_story() -> Story {
     let waiting = DeliveryStory {
         due: Some(NOW.plus(Duration::from_secs(42))),
         attempts: 1,
-        progress: Progress { confirmed: 500, counts: counts(500, 0, 0, 0), bytes: 65_536 },
+        progress: Progress { confirmed: 500, counts: counts(500, 0, 0, 0), known: 0, bytes: 65_536 },
         class: Some(Class::Transient),
         error: Some("the connection was reset".to_owned()),
         history: vec![attempt(8, AttemptOutcome::Retry, 500, Some("the connection was reset"))],

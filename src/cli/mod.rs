@@ -29,6 +29,7 @@ pub mod log;
 pub mod notices;
 pub mod parked;
 pub mod quarantine;
+pub mod reconcile;
 pub mod replay;
 pub mod run;
 #[cfg(feature = "sandbox")]
@@ -145,6 +146,8 @@ enum Command {
     Quarantine(Box<quarantine::Args>),
     /// See which records wait for their parents, and let them go
     Parked(parked::Args),
+    /// See what exports held that webhooks had not brought, by day
+    Reconcile(reconcile::Args),
     /// See what the sinks are known to hold, or say what they hold already
     Entities(entities::Args),
     /// See what a vendor is to send to a webhook, and make it so
@@ -169,6 +172,7 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
         Command::Audit(args) => audit::run(&args, global),
         Command::Quarantine(args) => quarantine::run(*args, global),
         Command::Parked(args) => parked::run(args, global),
+        Command::Reconcile(args) => reconcile::run(args, global),
         Command::Entities(args) => entities::run(args, global),
         Command::Subscriptions(args) => subscriptions::run(args, global),
     }

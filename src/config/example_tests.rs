@@ -90,7 +90,7 @@ fn every_key_stands_in_the_example_and_can_be_read() {
             }
         }
     }
-    let sections: [(&str, &str, &[&str]); 27] = [
+    let sections: [(&str, &str, &[&str]); 28] = [
         ("identity", "", written::Identity::KEYS),
         ("tokens", "", written::Tokens::KEYS),
         ("feed", "service-bus", written::ServiceBusFeed::KEYS),
@@ -101,6 +101,7 @@ fn every_key_stands_in_the_example_and_can_be_read() {
         ("subscriptions", "", written::Subscriptions::KEYS),
         ("limited", "", written::Limited::KEYS),
         ("contexts", "", written::Context::KEYS),
+        ("reconcile", "", written::Reconcile::KEYS),
         ("entity", "", written::Entity::KEYS),
         ("route", "", written::Route::KEYS),
         ("parents", "", written::Parent::KEYS),

@@ -28,7 +28,7 @@ use crate::inbox::InboxSettings;
 use crate::notice::FeedName;
 use crate::ops::OpsSettings;
 use crate::payload::{FetchSettings, PayloadLimits};
-use crate::route::{EntitySettings, Match, RouteSettings};
+use crate::route::{EntitySettings, Match, ReconcileSettings, RouteSettings};
 use crate::sink::SinkSettings;
 use crate::worker::WorkSettings;
 
@@ -37,6 +37,7 @@ pub(crate) mod fuzzing;
 mod keys;
 mod log;
 mod meaning;
+mod names;
 mod problem;
 mod reader;
 mod value;
@@ -62,6 +63,8 @@ pub struct Config {
     pub feeds: Vec<FeedConfig>,
     /// What records are about, in the order of the file.
     pub entities: Vec<EntitySettings>,
+    /// The exports that are compared with webhooks, in the order of the file.
+    pub reconciles: Vec<ReconcileSettings>,
     /// The routes, in the order of the file.
     pub routes: Vec<RouteSettings>,
     /// Whether a notice goes to the first route that takes it, or to all.

@@ -369,6 +369,12 @@ impl FromToml for Pointer {
     }
 }
 
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
 /// A value to compare a record's with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Literal(pub serde_json::Value);

@@ -20,7 +20,7 @@ use crate::net::{HttpLimits, NetError};
 use crate::notice::{FeedName, SinkName};
 use crate::ops::Context;
 use crate::payload::PayloadOpener;
-use crate::route::{Envelope, EnvelopeSettings, RouteError, Router};
+use crate::route::{Envelope, EnvelopeSettings, Reconcile, Reconciles, RouteError, Router};
 use crate::sink::{Sink, SinkContext, SinkError};
 use crate::worker::{Openers, Workers};
 
@@ -76,7 +76,10 @@ impl Parts {
     pub async fn build(config: &Config, context: &Context, stop: &CancellationToken) -> Result<Self, BuildError> {
         let settings = config.inbox.clone();
         let clock = Arc::clone(&context.clock);
-        let opened = tokio::task::spawn_blocking(move || SqliteInbox::open(&settings, clock));
+        let identity = Reconciles::new(&reconciles(config)?);
+        let opened = tokio::task::spawn_blocking(move || {
+            Ok::<_, InboxError>(SqliteInbox::open(&settings, clock)?.remembering(Arc::new(identity)))
+        });
         let inbox = opened.await.map_err(|panic| InboxError::Unusable {
             path: config.inbox.path.display().to_string(),
             reason: panic.to_string(),
@@ -100,7 +103,12 @@ impl Parts {
 /// When they cannot be used.
 pub fn router(config: &Config) -> Result<Router, RouteError> {
     let router = Router::new(config.routes.clone(), config.route_match, &config.entities)?;
-    Ok(router.with_envelopes(envelopes(config)?))
+    Ok(router.with_envelopes(envelopes(config)?).with_reconciles(&reconciles(config)?))
+}
+
+/// The exports that are compared with webhooks.
+fn reconciles(config: &Config) -> Result<Vec<Reconcile>, RouteError> {
+    config.reconciles.iter().map(|one| Reconcile::new(one.clone()).map_err(RouteError::Reconcile)).collect()
 }
 
 /// How records come wrapped, for the feeds where they do.

@@ -39,10 +39,12 @@ use crate::record::Counts;
 
 #[cfg(test)]
 pub(crate) mod conformance;
+mod events;
 pub mod ledger;
 pub mod parking;
 pub mod sqlite;
 
+pub use events::EventIdentity;
 pub use ledger::Ledger;
 pub use parking::{
     AtDeadline, EntityChanges, EntityKey, Fate, Forget, Lookup, Orphan, ParkRules, ParkingBounds, Reference, Remarks,
@@ -187,6 +189,8 @@ pub struct Progress {
     pub confirmed: u64,
     /// The account up to there.
     pub counts: Counts,
+    /// Of the filtered records, those whose event was known.
+    pub known: u64,
     /// Decompressed bytes read.
     pub bytes: u64,
 }
@@ -239,6 +243,9 @@ pub trait Inbox: Send + Sync {
     /// For each prefix, whether the feed has a notice that is kept, in any state, whose dedupe key begins with it: a feed
     /// that keeps content of its own beside the inbox lets go of what no notice needs any more.
     async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError>;
+
+    /// Which of these events the feed has heard and still remembers, each in its place; see [`EventIdentity`].
+    async fn heard_events(&self, feed: FeedName, keys: Vec<EntityKey>) -> Result<Vec<bool>, InboxError>;
 
     /// How far a feed has come with its source, in the feed's own words; `None` before it has come anywhere.
     async fn mark(&self, feed: &FeedName) -> Result<Option<String>, InboxError>;

@@ -101,6 +101,8 @@ pub struct Metrics {
     pub records_parked: Counter,
     /// Parked records that were woken: by their parent, their deadline or by hand.
     pub records_woken: Counter,
+    /// Records of exports that were compared, by outcome: `known` and `missing` (once a file is done), `nameless`.
+    pub records_reconciled: Family<FeedOutcomeLabels, Counter>,
     /// Decompressed bytes read from payloads.
     pub payload_bytes: Counter,
 }
@@ -127,6 +129,7 @@ impl Default for Metrics {
             refused_addresses: Family::default(),
             records_parked: Counter::default(),
             records_woken: Counter::default(),
+            records_reconciled: Family::default(),
             payload_bytes: Counter::default(),
         };
         {
@@ -201,6 +204,11 @@ impl Default for Metrics {
                 metrics.records_parked.clone(),
             );
             registry.register("longshore_records_woken", "Parked records let go again", metrics.records_woken.clone());
+            registry.register(
+                "longshore_records_reconciled",
+                "Records of exports compared with what a webhook brought, by outcome",
+                metrics.records_reconciled.clone(),
+            );
             registry.register("longshore_payload_bytes", "Decompressed bytes read", metrics.payload_bytes.clone());
             registry.register_collector(Box::new(Arc::clone(&metrics.computed)));
         }

@@ -145,7 +145,8 @@ pub(super) fn wants(filter: &BlobTypeFilter, blob_type: &str) -> bool {
     }
 }
 
-fn without_version(blob_type: &str) -> Option<&str> {
+/// A blob type without the version at its end; `None` where it has none.
+pub(super) fn without_version(blob_type: &str) -> Option<&str> {
     let (bare, version) = blob_type.rsplit_once("-v")?;
     let is_version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
     (is_version && !bare.is_empty()).then_some(bare)

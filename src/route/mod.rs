@@ -17,6 +17,7 @@ mod entity;
 mod envelope;
 mod filter;
 mod keys;
+mod reconcile;
 mod router;
 
 pub use crate::inbox::AtDeadline;
@@ -24,6 +25,7 @@ pub use entity::{Entity, Parent};
 pub use envelope::{Envelope, EnvelopeSettings, OwnTypes, Unwrapped};
 pub use filter::RecordFilter;
 pub use keys::Key;
+pub use reconcile::{Compared, Reconcile, ReconcileSettings, Reconciles};
 pub use router::{Route, RouteError, Router};
 
 /// A configured route.

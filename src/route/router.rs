@@ -9,7 +9,7 @@ use crate::notice::{EntityName, FeedName, Notice, RouteName};
 use crate::pointer::PointerError;
 use crate::record::RecordBatch;
 use crate::route::entity::{self, Entity, Parent};
-use crate::route::{EntitySettings, Envelope, Match, RecordFilter, RouteSettings, Unwrapped, envelope};
+use crate::route::{EntitySettings, Envelope, Match, Reconcile, RecordFilter, RouteSettings, Unwrapped, envelope};
 
 /// How many characters of a blob type are shown in a reason; a source can send any text.
 const BLOB_TYPE_SHOWN_CHARS: usize = 200;
@@ -85,6 +85,9 @@ pub enum RouteError {
     /// A pointer into a feed's wrapped records is not one.
     #[error("the records of a feed cannot be unwrapped: {0}")]
     Envelope(PointerError),
+    /// A pointer of what is reconciled is not one.
+    #[error("the events of a feed cannot be compared: {0}")]
+    Reconcile(PointerError),
     /// Two routes have one name.
     #[error("there are two routes named {0}: give one of them another name")]
     SameName(RouteName),
@@ -145,6 +148,7 @@ pub struct Router {
     entities: Vec<Entity>,
     matching: Match,
     envelopes: HashMap<FeedName, Envelope>,
+    reconciles: HashMap<FeedName, Reconcile>,
 }
 
 impl Router {
@@ -161,13 +165,26 @@ impl Router {
             }
             routes.push(Route::new(one, &entities)?);
         }
-        Ok(Self { routes, entities, matching, envelopes: HashMap::new() })
+        Ok(Self { routes, entities, matching, envelopes: HashMap::new(), reconciles: HashMap::new() })
     }
 
     /// The same routes, for feeds whose records come wrapped.
     #[must_use]
     pub fn with_envelopes(self, envelopes: HashMap<FeedName, Envelope>) -> Self {
         Self { envelopes, ..self }
+    }
+
+    /// The same routes, with exports of which only what is missing is delivered.
+    #[must_use]
+    pub fn with_reconciles(self, reconciles: &[Reconcile]) -> Self {
+        let by_export = reconciles.iter().map(|one| (one.settings().export.clone(), one.clone()));
+        Self { reconciles: by_export.collect(), ..self }
+    }
+
+    /// What the records of a feed are compared with.
+    #[must_use]
+    pub fn reconcile_of(&self, feed: &FeedName) -> Option<&Reconcile> {
+        self.reconciles.get(feed)
     }
 
     /// Whether each record of the feed has a blob type of its own.

@@ -9,6 +9,7 @@ use crate::payload::PayloadLimits;
 use crate::record::{BadRecord, Counts, RecordBatch};
 use crate::sink::Transfer;
 
+use super::missing::Comparison;
 use super::parents::{Changes, Family, Withheld};
 use super::run::{Done, Prepared, Stopped, Tools, refusal};
 
@@ -71,15 +72,17 @@ impl<'a> Account<'a> {
         &mut self,
         transfer: &mut dyn Transfer,
         family: Option<&Family<'_>>,
+        comparison: Option<&Comparison<'_>>,
         prepared: Prepared,
     ) -> Result<(), Stopped> {
-        let Prepared { mut batch, filtered, types, looked, is_counted } = prepared;
+        let Prepared { mut batch, filtered, types, mut missing, looked, is_counted } = prepared;
         self.progress.bytes = batch.bytes_read;
         if is_counted {
             return Ok(());
         }
         self.progress.counts.read += filtered + (batch.spans.len() + batch.bad.len()) as u64;
         self.progress.counts.filtered += filtered;
+        self.progress.known += missing.known;
         self.set_aside(std::mem::take(&mut batch.bad))?;
         let mut noted = Vec::new();
         if let (Some(family), Some(looked)) = (family, looked) {
@@ -87,6 +90,7 @@ impl<'a> Account<'a> {
             self.withhold(withheld);
             noted = family.note(&batch, types.as_ref());
         }
+        missing.events.retain(|(number, _)| batch.spans.binary_search_by_key(number, |span| span.number).is_ok());
         let mut is_confirmed = false;
         self.count_confirmed(&mut batch);
         if !batch.spans.is_empty() {
@@ -95,6 +99,7 @@ impl<'a> Account<'a> {
             if !delivered.refused.is_empty() {
                 let refused: HashSet<u64> = delivered.refused.iter().map(|bad| bad.number).collect();
                 noted.retain(|noted| !refused.contains(&noted.number));
+                missing.events.retain(|(number, _)| !refused.contains(number));
             }
             let mut refused = delivered.refused;
             refused.iter_mut().for_each(|bad| bad.cut_to(self.bad_record_bytes_kept));
@@ -103,6 +108,9 @@ impl<'a> Account<'a> {
             self.is_held |= !delivered.confirmed;
         }
         self.changes.add(family, noted);
+        if let Some(comparison) = comparison {
+            self.changes.know(comparison.delivered_by(), missing.events.into_iter().map(|(_, event)| event));
+        }
         // A batch of which nothing was left to deliver is as good as confirmed, unless the sink still holds one before it.
         if !self.is_held {
             self.progress.confirmed = batch.last;
@@ -157,6 +165,7 @@ impl<'a> Account<'a> {
             // claim it.
             let set_aside = progress.counts.quarantined;
             progress.counts = Counts { read: set_aside, quarantined: set_aside, ..Counts::default() };
+            progress.known = 0;
         }
         loop {
             // What is held is only staged, so that it may be written down in pieces. What is confirmed goes with the

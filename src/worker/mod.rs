@@ -25,6 +25,7 @@ use jiff::tz::TimeZone;
 use crate::inbox::{OnPoison, Ordering};
 
 mod account;
+mod missing;
 mod parents;
 mod pool;
 pub mod retry;

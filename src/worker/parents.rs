@@ -302,6 +302,17 @@ impl Changes {
         }
     }
 
+    /// As [`Changes::add`], of keys that are known under one name.
+    pub(super) fn know(&mut self, name: &EntityName, keys: impl Iterator<Item = EntityKey>) {
+        let mut keys = keys.map(|key| (key, false)).peekable();
+        if keys.peek().is_some() {
+            let known = self.by_entity.entry(name.clone()).or_default();
+            let before = known.len();
+            known.extend(keys);
+            self.keys += known.len() - before;
+        }
+    }
+
     /// Takes the first `keys_max` of them out. What the last record says of a key holds.
     pub(super) fn take(&mut self, keys_max: usize) -> Vec<EntityChanges> {
         let mut taken = Vec::new();

@@ -324,6 +324,11 @@ impl Workers {
             }
             Err(Stopped::Failed(failure)) => self.failed(&claim, failure, heartbeat, abandon).await,
             Err(Stopped::Superseded(_)) => unreachable!("such a delivery ends well"),
+            Err(Stopped::NotYet { due, why }) => {
+                tracing::debug!(why, %due, "the delivery waits");
+                let later = Finish::Retry { due, class: Class::Throttled, error: why, uses_attempt: false };
+                self.end(&claim, later, Remarks::default(), heartbeat, abandon).await;
+            }
             Err(Stopped::Inbox(error @ InboxError::LeaseLost(_))) => {
                 tracing::warn!(%error, "another worker may have taken over; nothing more is done under this claim");
             }

@@ -8,8 +8,8 @@ use super::*;
 use crate::clock::{ManualClock, UnixMs};
 use crate::inbox::ledger::{Ledger, NoticeState, Story};
 use crate::inbox::{
-    ClaimKey, Fate, Forget, Inbox, InboxSettings, Lookup, Orphan, ParkRules, Progress, Receipt, Remarks, SqliteInbox,
-    Tended,
+    ClaimKey, EntityKey, Fate, Forget, Inbox, InboxSettings, Lookup, Orphan, ParkRules, Progress, Receipt, Remarks,
+    SqliteInbox, Tended,
 };
 use crate::notice::{HeardNotice, Metadata, Notice, NoticeId, RouteName, Verdict};
 use crate::ops::health::Part;
@@ -51,6 +51,10 @@ impl Inbox for Troubled {
 
     async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError> {
         self.inner.holds(feed, prefixes).await
+    }
+
+    async fn heard_events(&self, feed: FeedName, keys: Vec<EntityKey>) -> Result<Vec<bool>, InboxError> {
+        self.inner.heard_events(feed, keys).await
     }
 
     async fn mark(&self, feed: &FeedName) -> Result<Option<String>, InboxError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 
+use crate::clock::UnixMs;
 use crate::error::{Class, Classify, chain};
 use crate::inbox::{Claim, Forget, InboxError, Progress, Remarks, SharedInbox, Woken};
 use crate::notice::{Notice, RouteName, SinkName};
@@ -19,6 +20,7 @@ use crate::sink::{Accepts, DeliveryContext, Sink, SinkError};
 
 use super::Openers;
 use super::account::Account;
+use super::missing::{Comparison, Missing};
 use super::parents::{Family, Looked};
 use super::retry::{Failure, Side};
 
@@ -59,6 +61,13 @@ pub(super) enum Stopped {
     /// The content was replaced before it was delivered, and its new version is a notice of its own: nothing is left to
     /// do here. Holds what is said of it.
     Superseded(String),
+    /// It is too early for it.
+    NotYet {
+        /// When it is time.
+        due: UnixMs,
+        /// What is waited for.
+        why: String,
+    },
     /// The claim is not ours any more, or the inbox cannot be written: nothing more may be done under it.
     Inbox(InboxError),
 }
@@ -108,6 +117,10 @@ pub(super) async fn deliver(tools: &Tools, claim: &Claim) -> Result<Done, Stoppe
         let said = format!("the sink `{}` is not configured any more; `longshore replay` plans it anew", target.sink);
         return Err(refusal(Class::Permanent, said));
     };
+    let comparison = Comparison::of(tools, claim, route);
+    if let Some(comparison) = &comparison {
+        comparison.wait(tools.inbox.now())?;
+    }
     let delivery = DeliveryContext {
         notice: Arc::new(claim.notice.clone()),
         target: target.clone(),
@@ -115,9 +128,17 @@ pub(super) async fn deliver(tools: &Tools, claim: &Claim) -> Result<Done, Stoppe
         attempt: claim.attempt,
     };
     let delivered = match sink.accepts() {
+        Accepts::Bytes if comparison.is_some() => {
+            let said = format!("the sink `{}` takes files whole, so that nothing can be left out of them", target.sink);
+            Err(refusal(Class::Permanent, said))
+        }
         Accepts::Bytes => whole(tools, claim, sink.as_ref(), delivery).await,
-        Accepts::Records => records(tools, claim, sink.as_ref(), route, delivery).await,
+        Accepts::Records => records(tools, claim, sink.as_ref(), (route, comparison.as_ref()), delivery).await,
     };
+    if let (Ok(done), Some(comparison), None) = (&delivered, &comparison, claim.woken) {
+        let counts = done.progress.counts;
+        comparison.done(done.progress.known, counts.delivered + counts.parked + counts.quarantined);
+    }
     match delivered {
         // What an earlier attempt had confirmed stays in the account.
         Err(Stopped::Superseded(said)) => {
@@ -147,7 +168,7 @@ async fn records(
     tools: &Tools,
     claim: &Claim,
     sink: &dyn Sink,
-    route: &Route,
+    (route, comparison): (&Route, Option<&Comparison<'_>>),
     delivery: DeliveryContext,
 ) -> Result<Done, Stopped> {
     let payloads = tools.payloads_of(&claim.notice)?;
@@ -161,12 +182,13 @@ async fn records(
     }
     let family = Family::of(tools, claim, route);
     let mut account = Account::resume(tools, claim, opened.resume_after, payloads.limits());
-    let intake = Intake { router: &tools.router, claim, route, family: family.as_ref(), counted: account.counted() };
+    let counted = account.counted();
+    let intake = Intake { router: &tools.router, claim, route, family: family.as_ref(), comparison, counted };
     let mut transfer = opened.transfer;
     let mut next = intake.next(&mut stream).await?;
     while let Some(batch) = next {
         let following = intake.next(&mut stream);
-        let take = account.take(transfer.as_mut(), family.as_ref(), batch);
+        let take = account.take(transfer.as_mut(), family.as_ref(), comparison, batch);
         next = if family.is_some() {
             side_by_side(take, following).await?
         } else {
@@ -203,6 +225,8 @@ pub(super) struct Prepared {
     pub filtered: u64,
     /// The blob types of the records, where each has its own.
     pub types: Option<OwnTypes>,
+    /// What the export is found to hold, where it is compared.
+    pub missing: Missing,
     /// Which parents are missing, as far as readers can say.
     pub looked: Option<Looked>,
     /// Whether all of it is in the account already.
@@ -215,6 +239,7 @@ struct Intake<'a> {
     claim: &'a Claim,
     route: &'a Route,
     family: Option<&'a Family<'a>>,
+    comparison: Option<&'a Comparison<'a>>,
     /// Records up to this number are in the account already.
     counted: u64,
 }
@@ -225,7 +250,14 @@ impl Intake<'_> {
             return Ok(None);
         };
         if batch.last <= self.counted {
-            return Ok(Some(Prepared { batch, filtered: 0, types: None, looked: None, is_counted: true }));
+            return Ok(Some(Prepared {
+                batch,
+                filtered: 0,
+                types: None,
+                missing: Missing::default(),
+                looked: None,
+                is_counted: true,
+            }));
         }
         if batch.first <= self.counted {
             batch.skip_to(self.counted + 1);
@@ -242,11 +274,16 @@ impl Intake<'_> {
             Some(Woken { is_replaced: true, .. }) => batch.retain(|_| false),
             Some(_) => 0,
         };
+        let missing = match self.comparison {
+            Some(comparison) => comparison.leave_out(&mut batch, types.as_ref()).await?,
+            None => Missing::default(),
+        };
+        let filtered = filtered + missing.known + missing.others;
         let looked = match self.family {
             Some(family) => Some(family.look(&batch).await?),
             None => None,
         };
-        Ok(Some(Prepared { batch, filtered, types, looked, is_counted: false }))
+        Ok(Some(Prepared { batch, filtered, types, missing, looked, is_counted: false }))
     }
 }
 

@@ -7,6 +7,7 @@ mod azure;
 mod front;
 mod google;
 mod key;
+mod reconcile;
 mod records;
 mod s3;
 mod servers;

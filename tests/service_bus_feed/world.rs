@@ -13,8 +13,8 @@ use longshore::feed::Feed;
 use longshore::feed::filter::BlobTypeFilter;
 use longshore::feed::service_bus::{ServiceBusFeed, ServiceBusSettings, Transport};
 use longshore::inbox::{
-    ClaimKey, ClaimRequest, Claimed, DeliveryId, Fate, Finish, Forget, Inbox, InboxError, InboxSettings, Lookup,
-    Orphan, ParkRules, Plan, Progress, Receipt, Remarks, SqliteInbox, Tended,
+    ClaimKey, ClaimRequest, Claimed, DeliveryId, EntityKey, Fate, Finish, Forget, Inbox, InboxError, InboxSettings,
+    Lookup, Orphan, ParkRules, Plan, Progress, Receipt, Remarks, SqliteInbox, Tended,
 };
 use longshore::notice::{FeedName, HeardNotice, Notice, NoticeId, SinkName};
 use longshore::ops::metrics::FeedLabels;
@@ -393,6 +393,10 @@ impl Inbox for WatchedInbox {
 
     async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError> {
         self.inner.holds(feed, prefixes).await
+    }
+
+    async fn heard_events(&self, feed: FeedName, keys: Vec<EntityKey>) -> Result<Vec<bool>, InboxError> {
+        self.inner.heard_events(feed, keys).await
     }
 
     async fn mark(&self, feed: &FeedName) -> Result<Option<String>, InboxError> {

@@ -19,6 +19,7 @@ use super::{Changed, Config};
 mod entities;
 mod feeds;
 mod files;
+mod reconcile;
 mod routes;
 mod sinks;
 mod waiting;
@@ -48,11 +49,13 @@ pub fn resolve(
     let feeds = rules.feeds(document);
     let sinks = rules.sinks(document);
     let entities = rules.entities(document);
+    let reconciles = rules.reconciles(document, &feeds);
     let routes = rules.routes(document);
     let config = Config {
         path,
         feeds,
         entities,
+        reconciles,
         routes,
         route_match: rules.or("routing.match", &section(&document.routing).r#match, route_match).0,
         sinks,

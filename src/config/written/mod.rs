@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::LogFormat;
 use super::keys::Keys;
+use super::names::Names;
 use super::problem::{Problem, Problems};
 use super::reader::{FromToml, Section, Written, full_key, section, table};
 use super::value::{
@@ -41,6 +42,7 @@ section! {
         identity: Identity,
         tokens: Tokens,
         feed: Vec<Spanned<Feed>>,
+        reconcile: Vec<Spanned<Reconcile>>,
         entity: Vec<Spanned<Entity>>,
         route: Vec<Spanned<Route>>,
         routing: Routing,
@@ -73,6 +75,19 @@ section! {
     Tokens {
         refresh_ahead: Time<SECOND, DAY>,
         refresh_interval_min: Time<SECOND, DAY>,
+    }
+}
+
+section! {
+    /// An export that is compared with a webhook.
+    Reconcile {
+        export: String,
+        webhook: String,
+        names: Names,
+        id: Pointer,
+        version: Pointer,
+        settle_after: Time<0, YEAR>,
+        remember_for: Time<DAY, YEAR>,
     }
 }
 

@@ -61,7 +61,8 @@ impl BucketContent {
     /// about to be let go, and what took its place may lie in a folder that is not listed any more.
     async fn hear(&self, old: &Notice, now: &Object) -> Result<(), PayloadError> {
         let mut metadata = old.metadata.clone();
-        let listed = Listed { key: now.key.clone(), version: now.version.clone(), size: now.size };
+        let day = Listed::of(old).and_then(|old| old.day);
+        let listed = Listed { key: now.key.clone(), version: now.version.clone(), size: now.size, day };
         metadata.properties = serde_json::to_value(listed).ok();
         let heard = HeardNotice {
             feed: old.feed.clone(),

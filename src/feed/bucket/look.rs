@@ -132,7 +132,7 @@ impl<'a> Looker<'a> {
                 .objects
                 .iter()
                 .filter(|object| !known.contains(&dedupe_key(object)))
-                .map(|object| notice(self.settings, self.access.uri(&object.key), &prefix, object))
+                .map(|object| notice(self.settings, self.access.uri(&object.key), day, object))
                 .collect();
             for batch in new.chunks(self.settings.batch_notices_max.max(1)) {
                 let stored = self.inbox.store(batch.to_vec()).await?;

@@ -1,5 +1,6 @@
 //! What a listed object becomes: a notice, under a key that tells one version of it from another.
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::list::Object;
@@ -16,6 +17,9 @@ pub(super) struct Listed {
     pub(super) version: String,
     /// Its size in bytes.
     pub(super) size: u64,
+    /// The day in whose folder it lies, where days have folders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) day: Option<String>,
 }
 
 impl Listed {
@@ -31,15 +35,17 @@ pub(super) fn dedupe_key(object: &Object) -> String {
     format!("{}#{}:{}", object.key, object.version, object.size)
 }
 
-/// The notice of an object, which was listed under `prefix`.
-pub(super) fn notice(settings: &BucketSettings, uri: String, prefix: &str, object: &Object) -> HeardNotice {
+/// The notice of an object, which was listed in the folder of `day`.
+pub(super) fn notice(settings: &BucketSettings, uri: String, day: Date, object: &Object) -> HeardNotice {
+    let prefix = &settings.folder.prefix(day);
     let blob_type = blob_type(settings, prefix, &object.key);
     let verdict = if settings.filter.wants(&blob_type) {
         Verdict::Accepted
     } else {
         Verdict::Skipped(format!("the feed does not want {blob_type}"))
     };
-    let listed = Listed { key: object.key.clone(), version: object.version.clone(), size: object.size };
+    let day = settings.folder.is_dated().then(|| day.to_string());
+    let listed = Listed { key: object.key.clone(), version: object.version.clone(), size: object.size, day };
     HeardNotice {
         feed: settings.name.clone(),
         dedupe_key: dedupe_key(object),

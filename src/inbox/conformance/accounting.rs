@@ -40,7 +40,7 @@ pub(crate) async fn done_on_all_routes_ends_the_work(subject: Subject) {
     let first = subject.must_claim().await;
     let second = subject.must_claim().await;
     let mixed = Counts { read: 10, delivered: 4, filtered: 3, parked: 2, quarantined: 1 };
-    subject.finish(&first, done(Progress { confirmed: 10, counts: mixed, bytes: 99 })).await;
+    subject.finish(&first, done(Progress { confirmed: 10, counts: mixed, known: 0, bytes: 99 })).await;
     assert!(subject.nothing().await.1);
     subject.finish(&second, done(account(0, 0))).await;
     assert_eq!(subject.nothing().await, (None, false));

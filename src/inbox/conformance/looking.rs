@@ -178,7 +178,7 @@ pub(crate) async fn the_summary_counts_what_there_is(subject: Subject) {
 
 pub(crate) async fn the_summary_counts_the_records_of_the_last_day(subject: Subject) {
     let counts = Counts { read: 10, delivered: 4, filtered: 3, parked: 2, quarantined: 1 };
-    let progress = Progress { confirmed: 10, counts, bytes: 500 };
+    let progress = Progress { confirmed: 10, counts, known: 0, bytes: 500 };
     subject.ready("old", "T", 0).await;
     subject.work_off(done(account(1000, 0))).await;
     subject.clock.advance(Duration::from_secs(25 * 3600));

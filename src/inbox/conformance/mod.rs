@@ -238,7 +238,12 @@ pub(crate) fn target(route: &str, sink: &str) -> Target {
 /// A progress whose account is `delivered` and `quarantined` records, and adds up.
 pub(crate) fn account(delivered: u64, quarantined: u64) -> Progress {
     let read = delivered + quarantined;
-    Progress { confirmed: read, counts: Counts { read, delivered, quarantined, ..Counts::default() }, bytes: read * 10 }
+    Progress {
+        confirmed: read,
+        counts: Counts { read, delivered, quarantined, ..Counts::default() },
+        known: 0,
+        bytes: read * 10,
+    }
 }
 
 /// A record that was set aside.

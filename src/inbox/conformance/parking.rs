@@ -58,7 +58,7 @@ pub(super) fn gone(keys: &[u64]) -> Remarks {
 pub(super) fn done(delivered: u64, parked: u64, quarantined: u64) -> Finish {
     let read = delivered + parked + quarantined;
     let counts = Counts { read, delivered, parked, quarantined, ..Counts::default() };
-    let progress = Progress { confirmed: read, counts, bytes: read * 10 };
+    let progress = Progress { confirmed: read, counts, known: 0, bytes: read * 10 };
     Finish::Done { progress, location: "/out/file".to_owned() }
 }
 

@@ -4,10 +4,11 @@
 use async_trait::async_trait;
 
 use super::{DeliveryId, EntityKey, InboxError};
-use crate::notice::{EntityName, NoticeId, RouteName, SinkName};
+use crate::notice::{EntityName, FeedName, NoticeId, RouteName, SinkName};
 use crate::record::BadRecord;
 
 mod audit;
+mod gap;
 mod parked;
 mod quarantine;
 mod replay;
@@ -18,6 +19,7 @@ mod summary;
 mod words;
 
 pub use audit::{Audit, AuditStep, Audited, AuditedAccount, Examination, Finding, StuckLease};
+pub use gap::Gap;
 pub use parked::{EntityCount, ParkedGroup, ParkedLine, ParkedSelector, ParkedTotals, ReleaseStep};
 pub use quarantine::{Aside, AsideId, AsideKind, AsideSelector, Decided, Decision, Quarantine, StoppedLane};
 pub use replay::{Pruned, Replay, ReplayPlan, ReplayStep, Retention};
@@ -70,6 +72,9 @@ pub trait Ledger: Send + Sync {
     /// Lets the selected parked records go without their parents, in one bounded step: those numbered above `after`,
     /// which is 0 at first and then [`ReleaseStep::last`]. [`ParkedSelector::limit`] is not looked at.
     async fn release(&self, selector: ParkedSelector, after: i64) -> Result<ReleaseStep, InboxError>;
+
+    /// What the files of a feed held beyond what was known, by day, route and sink; the latest days first, up to `limit`.
+    async fn gaps(&self, feed: FeedName, limit: usize) -> Result<Vec<Gap>, InboxError>;
 
     /// The entities of each sink, and how many of their keys are known.
     async fn entities(&self) -> Result<Vec<EntityCount>, InboxError>;

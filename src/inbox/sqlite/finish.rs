@@ -160,7 +160,7 @@ fn store_progress(connection: &Connection, key: ClaimKey, progress: &Progress) -
     let written = connection
         .prepare_cached(
             "UPDATE deliveries SET confirmed = ?3, read = ?4, delivered = ?5, filtered = ?6, parked = ?7, \
-             quarantined = ?8, bytes = ?9 WHERE id = ?1 AND claim = ?2 AND state = 'claimed'",
+             quarantined = ?8, bytes = ?9, known = ?10 WHERE id = ?1 AND claim = ?2 AND state = 'claimed'",
         )?
         .execute(params![
             key.delivery.0,
@@ -171,7 +171,8 @@ fn store_progress(connection: &Connection, key: ClaimKey, progress: &Progress) -
             int(counts.filtered),
             int(counts.parked),
             int(counts.quarantined),
-            int(progress.bytes)
+            int(progress.bytes),
+            int(progress.known)
         ])?;
     if_held(key, written)
 }

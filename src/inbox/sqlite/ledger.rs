@@ -3,14 +3,14 @@
 use async_trait::async_trait;
 
 use super::writer::{DURABLE, Nature};
-use super::{SqliteInbox, audit, daemons, decide, parking, prune, quarantine, replay, select, story, summary};
+use super::{SqliteInbox, audit, daemons, decide, events, parking, prune, quarantine, replay, select, story, summary};
 use crate::inbox::ledger::{
     Aside, AsideId, AsideSelector, Audit, AuditStep, Audited, DaemonReport, Decided, Decision, EntityCount,
-    Examination, Ledger, NoticeLine, ParkedGroup, ParkedLine, ParkedSelector, Pruned, Quarantine, ReleaseStep, Replay,
-    ReplayPlan, ReplayStep, Retention, RunKind, Selector, StoppedLane, Story, Summary,
+    Examination, Gap, Ledger, NoticeLine, ParkedGroup, ParkedLine, ParkedSelector, Pruned, Quarantine, ReleaseStep,
+    Replay, ReplayPlan, ReplayStep, Retention, RunKind, Selector, StoppedLane, Story, Summary,
 };
 use crate::inbox::{DeliveryId, EntityKey, InboxError, RunId};
-use crate::notice::{EntityName, NoticeId, RouteName, SinkName};
+use crate::notice::{EntityName, FeedName, NoticeId, RouteName, SinkName};
 use crate::record::BadRecord;
 
 /// What is written often and lost without harm.
@@ -60,6 +60,10 @@ impl Ledger for SqliteInbox {
     async fn prune(&self, policy: Retention) -> Result<Pruned, InboxError> {
         let now = self.clock.now();
         let mut pruned = Pruned::default();
+        if let Some(remember) = self.identity.as_ref().and_then(|identity| identity.remember()) {
+            let before = now.minus(remember);
+            while self.writer.run(DURABLE, move |connection| events::forget(connection, before)).await? {}
+        }
         loop {
             let step = self.writer.run(DURABLE, move |connection| prune::notices(connection, policy, now)).await?;
             pruned.notices += step.notices;
@@ -88,6 +92,10 @@ impl Ledger for SqliteInbox {
     async fn release(&self, selector: ParkedSelector, after: i64) -> Result<ReleaseStep, InboxError> {
         let now = self.clock.now();
         self.writer.run(DURABLE, move |connection| parking::release(connection, &selector, after, now)).await
+    }
+
+    async fn gaps(&self, feed: FeedName, limit: usize) -> Result<Vec<Gap>, InboxError> {
+        self.readers.run(move |connection| events::gaps(connection, &feed, limit)).await
     }
 
     async fn entities(&self) -> Result<Vec<EntityCount>, InboxError> {

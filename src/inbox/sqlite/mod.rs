@@ -29,8 +29,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    ClaimKey, ClaimRequest, Claimed, DeliveryId, Fate, Finish, Forget, Inbox, InboxError, InboxSettings, Lookup,
-    Orphan, ParkRules, ParkingBounds, Plan, Progress, Receipt, Remarks, Tended,
+    ClaimKey, ClaimRequest, Claimed, DeliveryId, EntityKey, EventIdentity, Fate, Finish, Forget, Inbox, InboxError,
+    InboxSettings, Lookup, Orphan, ParkRules, ParkingBounds, Plan, Progress, Receipt, Remarks, Tended,
 };
 use crate::clock::{Clock, UnixMs};
 use crate::fail_point::{FailPoint, reach};
@@ -42,6 +42,7 @@ mod checkpoint;
 mod claim;
 mod daemons;
 mod decide;
+mod events;
 mod fault;
 mod finish;
 mod ledger;
@@ -90,6 +91,8 @@ pub struct SqliteInbox {
     lookers: Readers,
     /// The last change that [`Inbox::changed`] has told of.
     told: AtomicU64,
+    /// Which event a notice carries, where that is asked for.
+    identity: Option<Arc<dyn EventIdentity>>,
 }
 
 impl SqliteInbox {
@@ -111,7 +114,14 @@ impl SqliteInbox {
             parking: settings.parking,
             lookers: Readers::new(settings.path.clone()),
             told: AtomicU64::new(0),
+            identity: None,
         })
+    }
+
+    /// The same inbox, which remembers events from now on.
+    #[must_use]
+    pub fn remembering(self, identity: Arc<dyn EventIdentity>) -> Self {
+        Self { identity: Some(identity), ..self }
     }
 }
 
@@ -126,7 +136,8 @@ impl Inbox for SqliteInbox {
             return Err(InboxError::TooMany { notices: batch.len(), notices_max: self.notices_max });
         }
         let now = self.clock.now();
-        let stored = self.writer.run(DURABLE, move |connection| store::store(connection, &batch, now)).await?;
+        let events: Vec<_> = self.identity.iter().flat_map(|one| batch.iter().map(|heard| one.key(heard))).collect();
+        let stored = self.writer.run(DURABLE, move |connection| store::store(connection, &batch, &events, now)).await?;
         Ok(stored.into_iter().map(|(notice, duplicate)| Receipt::after_commit(notice, duplicate)).collect())
     }
 
@@ -137,6 +148,10 @@ impl Inbox for SqliteInbox {
 
     async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError> {
         self.readers.run(move |connection| store::holds(connection, &feed, &prefixes)).await
+    }
+
+    async fn heard_events(&self, feed: FeedName, keys: Vec<EntityKey>) -> Result<Vec<bool>, InboxError> {
+        self.lookers.run(move |connection| events::heard(connection, &feed, &keys)).await
     }
 
     async fn mark(&self, feed: &FeedName) -> Result<Option<String>, InboxError> {

@@ -65,7 +65,7 @@ pub(super) fn notice(row: &Row<'_>, body: Option<Bytes>) -> Result<Notice, Fault
 
 /// The columns of a [`Progress`], for a table `d`.
 pub(super) const PROGRESS_COLUMNS: &str =
-    "d.confirmed, d.read, d.delivered, d.filtered, d.parked, d.quarantined, d.bytes";
+    "d.confirmed, d.read, d.delivered, d.filtered, d.parked, d.quarantined, d.bytes, d.known";
 
 /// Reads [`PROGRESS_COLUMNS`] from column `at` on.
 pub(super) fn progress(row: &Row<'_>, at: usize) -> Result<Progress, rusqlite::Error> {
@@ -80,6 +80,7 @@ pub(super) fn progress(row: &Row<'_>, at: usize) -> Result<Progress, rusqlite::E
             quarantined: number(5)?,
         },
         bytes: number(6)?,
+        known: number(7)?,
     })
 }
 

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_parking.sql"),
     include_str!("migrations/0006_times.sql"),
     include_str!("migrations/0007_own_types.sql"),
+    include_str!("migrations/0008_events.sql"),
 ];
 
 /// `auto_vacuum` as SQLite numbers it.

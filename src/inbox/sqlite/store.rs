@@ -7,12 +7,15 @@ use super::fault::Fault;
 use super::rows::bounded;
 use super::writer::Outcome;
 use crate::clock::UnixMs;
+use crate::inbox::EntityKey;
 use crate::notice::{FeedName, HeardNotice, NoticeId, Verdict};
 
-/// Stores a batch; for each notice its number, and whether it was there before.
+/// Stores a batch; for each notice its number, and whether it was there before. `events` is empty, or has the event of
+/// each notice where that is to be remembered.
 pub(super) fn store(
     connection: &Connection,
     batch: &[HeardNotice],
+    events: &[Option<EntityKey>],
     now: UnixMs,
 ) -> Result<Outcome<Vec<(NoticeId, bool)>>, Fault> {
     let mut insert = connection.prepare_cached(
@@ -56,6 +59,8 @@ pub(super) fn store(
             stored.push((seen_again(connection, heard, now)?, true));
         }
     }
+    let heard = batch.iter().zip(events).filter_map(|(heard, event)| Some((&heard.feed, (*event)?)));
+    super::events::remember(connection, heard, now)?;
     Ok(Outcome { value: stored, woken })
 }
 

@@ -1,0 +1,132 @@
+//! One delivery of an export, compared with what the webhook brought. The whole is told in
+//! [`crate::route::Reconcile`]'s room.
+
+use std::collections::HashSet;
+
+use crate::clock::UnixMs;
+use crate::inbox::{Claim, EntityKey, InboxError, Lookup};
+use crate::notice::EntityName;
+use crate::ops::metrics::FeedOutcomeLabels;
+use crate::record::RecordBatch;
+use crate::route::{Compared, OwnTypes, Reconcile, Route};
+
+use super::run::{Stopped, Tools};
+
+/// What a delivery is compared with.
+pub(super) struct Comparison<'a> {
+    tools: &'a Tools,
+    claim: &'a Claim,
+    reconcile: &'a Reconcile,
+    /// Under which name it is written down what this route has delivered.
+    delivered_by: EntityName,
+}
+
+/// What is left of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    /// Records left out since their event is known.
+    pub known: u64,
+    /// Records left out since nothing can be said about them.
+    pub others: u64,
+    /// The events of the records that are left, by number.
+    pub events: Vec<(u64, EntityKey)>,
+}
+
+impl<'a> Comparison<'a> {
+    /// `None` for a notice of any other feed.
+    pub(super) fn of(tools: &'a Tools, claim: &'a Claim, route: &Route) -> Option<Self> {
+        let reconcile = tools.router.reconcile_of(&claim.notice.feed)?;
+        let delivered_by = reconcile.delivered_by(&route.settings().name);
+        Some(Self { tools, claim, reconcile, delivered_by })
+    }
+
+    /// Under which name it is written down what this route has delivered.
+    pub(super) fn delivered_by(&self) -> &EntityName {
+        &self.delivered_by
+    }
+
+    /// Puts a delivery off whose events may still be on their way. One that a person asked for begins at once.
+    pub(super) fn wait(&self, now: UnixMs) -> Result<(), Stopped> {
+        let settings = self.reconcile.settings();
+        let due = self.claim.notice.published.plus(settings.settle);
+        if now >= due || self.claim.run.0 != 0 || self.claim.woken.is_some() {
+            return Ok(());
+        }
+        let why = format!("the feed {} may still bring what it holds; it is compared from {due} on", settings.webhook);
+        Err(Stopped::NotYet { due, why })
+    }
+
+    /// Leaves out the records whose event is known. What was woken has been compared before.
+    pub(super) async fn leave_out(
+        &self,
+        batch: &mut RecordBatch,
+        types: Option<&OwnTypes>,
+    ) -> Result<Missing, InboxError> {
+        let mut missing = Missing::default();
+        let mut left_out = HashSet::new();
+        let mut seen = HashSet::new();
+        for record in batch.records() {
+            let own_type = types.and_then(|types| Some(types.names()[types.place(record.number)?].as_str()));
+            let blob_type = own_type.unwrap_or(&self.claim.notice.metadata.blob_type);
+            match self.reconcile.record(blob_type, record.body) {
+                // A file may tell of one event twice.
+                Compared::Event(key) if seen.insert(key) => missing.events.push((record.number, key)),
+                Compared::Event(_) => {
+                    missing.known += 1;
+                    left_out.insert(record.number);
+                }
+                Compared::Nameless => {
+                    self.count("nameless", 1);
+                    missing.others += 1;
+                    left_out.insert(record.number);
+                }
+                Compared::Elsewhere => {
+                    missing.others += 1;
+                    left_out.insert(record.number);
+                }
+            }
+        }
+        if self.claim.woken.is_some() {
+            return Ok(Missing { known: 0, others: 0, ..missing });
+        }
+        let known = self.known(&missing.events).await?;
+        missing.known += known.len() as u64;
+        missing.events.retain(|(number, _)| !known.contains(number));
+        left_out.extend(known);
+        let before = batch.spans.len();
+        batch.spans.retain(|span| !left_out.contains(&span.number));
+        batch.is_lines &= batch.spans.len() == before;
+        Ok(missing)
+    }
+
+    /// The numbers of the records whose event was heard, or was delivered from an export before.
+    async fn known(&self, events: &[(u64, EntityKey)]) -> Result<HashSet<u64>, InboxError> {
+        if events.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let keys: Vec<EntityKey> = events.iter().map(|(_, key)| *key).collect();
+        let inbox = &self.tools.inbox;
+        let heard = inbox.heard_events(self.reconcile.settings().webhook.clone(), keys.clone()).await?;
+        // A replay is there to deliver again what was delivered.
+        let delivered = if self.claim.run.0 == 0 {
+            let lookup = Lookup { entity: self.delivered_by.clone(), keys };
+            inbox.known(self.claim.target.sink.clone(), vec![lookup]).await?.pop().unwrap_or_default()
+        } else {
+            vec![false; keys.len()]
+        };
+        let known = events.iter().zip(heard.into_iter().zip(delivered));
+        Ok(known.filter(|(_, (heard, delivered))| *heard || *delivered).map(|((number, _), _)| *number).collect())
+    }
+
+    /// Counts a delivery that is done.
+    pub(super) fn done(&self, known: u64, missing: u64) {
+        self.count("known", known);
+        self.count("missing", missing);
+    }
+
+    fn count(&self, outcome: &str, by: u64) {
+        let labels =
+            FeedOutcomeLabels { feed: self.reconcile.settings().export.to_string(), outcome: outcome.to_owned() };
+        self.tools.context.metrics.records_reconciled.get_or_create(&labels).inc_by(by);
+    }
+}
