@@ -36,6 +36,7 @@ pub async fn figures(notices: usize) -> Result<Figures> {
         path: folder.path().join("inbox.db"),
         retention_age: Duration::from_secs(86_400),
         retention_bytes: None,
+        dedupe_age: Duration::from_secs(86_400),
         commit_notices_max: BATCH,
         parking: longshore::inbox::ParkingBounds::default(),
     };

@@ -82,6 +82,7 @@ impl World {
             path: folder.path().join("inbox.db"),
             retention_age: std::time::Duration::from_secs(3_600),
             retention_bytes: None,
+            dedupe_age: std::time::Duration::from_secs(3_600),
             commit_notices_max: 1_000,
             parking: ParkingBounds::default(),
         };

@@ -127,6 +127,9 @@ fn screen(summary: &Summary) -> String {
         size(summary.log_bytes)
     );
     fact(&mut out, "inbox", &format!("{}, {room}", clean(&summary.path)));
+    if summary.outlived_keys > 0 {
+        fact(&mut out, "known keys", &outlived(summary));
+    }
     if !summary.routes.is_empty() {
         out.push('\n');
         out.push_str(&to_do(summary));
@@ -134,6 +137,15 @@ fn screen(summary: &Summary) -> String {
         out.push_str(&done(summary));
     }
     out
+}
+
+/// What is still known of notices that were pruned early.
+pub(super) fn outlived(summary: &Summary) -> String {
+    format!(
+        "{} of pruned notices are still known, to tell what comes again (about {})",
+        number(summary.outlived_keys),
+        size(summary.outlived_keys_bytes)
+    )
 }
 
 fn parked(parked: &ParkedTotals, now: UnixMs) -> String {

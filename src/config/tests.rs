@@ -413,13 +413,14 @@ proptest::proptest! {
 }
 
 #[test]
-fn a_webhook_keeps_notices_for_as_long_as_its_sender_retries() {
+fn a_webhooks_events_are_known_for_as_long_as_its_sender_retries() {
     let feed = "[[feed]]\nname = \"fft\"\ntype = \"webhook\"\nlisten = \"0.0.0.0:8443\"\ncertificate_file = \"c.pem\"\n\
-                secret_file = \"s\"\n\n[inbox]\nretention_age = \"6d23h\"\n\n[[route]]";
+                secret_file = \"s\"\n\n[inbox]\nretention_age = \"1d\"\ndedupe_age = \"6d23h\"\n\n[[route]]";
     let said = told(&changed(&[("[[route]]", feed)]));
     assert!(said.contains("is shorter than a webhook's sender retries"), "{said}");
-    let said = told(&changed(&[("[[route]]", &feed.replace("6d23h", "7d"))]));
-    assert_eq!(said, "nothing");
+    for good in [feed.replace("6d23h", "7d"), feed.replace("dedupe_age = \"6d23h\"\n", "")] {
+        assert_eq!(told(&changed(&[("[[route]]", &good)])), "nothing");
+    }
 }
 
 #[test]

@@ -149,6 +149,7 @@ pub(super) struct InboxGauges {
     parked_records: Gauge64,
     parked_bytes: Gauge64,
     parked_oldest_seconds: Gauge64,
+    outlived_keys: Gauge64,
     unbalanced: Gauge64,
     audit_findings: Gauge64,
     audit_time_seconds: Gauge64,
@@ -166,6 +167,7 @@ impl InboxGauges {
             parked_records: Gauge::default(),
             parked_bytes: Gauge::default(),
             parked_oldest_seconds: Gauge::default(),
+            outlived_keys: Gauge::default(),
             unbalanced: Gauge::default(),
             audit_findings: Gauge::default(),
             audit_time_seconds: Gauge::default(),
@@ -189,6 +191,11 @@ impl InboxGauges {
                 "longshore_parked_oldest_seconds",
                 "How long the oldest parked record has waited",
                 gauges.parked_oldest_seconds.clone(),
+            );
+            registry.register(
+                "longshore_inbox_outlived_keys",
+                "Keys of notices that were pruned early, kept to know what comes again",
+                gauges.outlived_keys.clone(),
             );
             registry.register(
                 "longshore_inbox_unbalanced_deliveries",
@@ -228,6 +235,7 @@ impl InboxGauges {
         self.parked_records.set(parked.records);
         self.parked_bytes.set(parked.bytes);
         self.parked_oldest_seconds.set(parked.oldest.map_or(0, |oldest| self.clock.now().since(oldest).as_secs()));
+        self.outlived_keys.set(summary.outlived_keys);
         self.unbalanced.set(summary.unbalanced);
         self.audit_findings.set(summary.audit.map_or(0, |audit| audit.findings));
         let audited = summary.audit.map_or(0, |audit| audit.at.0.div_euclid(1000));

@@ -76,6 +76,7 @@ mod tests {
             path: folder.path().join("inbox.db"),
             retention_age: Duration::from_secs(3_600),
             retention_bytes: None,
+            dedupe_age: Duration::from_secs(3_600),
             commit_notices_max: 10,
             parking: ParkingBounds::default(),
         };

@@ -407,6 +407,8 @@ pub struct InboxSettings {
     pub retention_age: Duration,
     /// At which size of the database the oldest finished notices are pruned early, in bytes; `None` for no bound.
     pub retention_bytes: Option<u64>,
+    /// For how long after its last arrival a notice is known by its key at least, also when it was pruned early.
+    pub dedupe_age: Duration,
     /// The largest number of notices in one commit.
     pub commit_notices_max: usize,
     /// How much may be parked.

@@ -203,6 +203,7 @@ impl Bench {
             path: folder.path().join("inbox.db"),
             retention_age: Duration::from_secs(3_600),
             retention_bytes: None,
+            dedupe_age: Duration::from_secs(3_600),
             commit_notices_max: 10,
             parking: crate::inbox::ParkingBounds::default(),
         };

@@ -129,6 +129,7 @@ async fn look(folder: &Path, settled: &BTreeSet<u32>, published: &[(String, Vec<
         path: path.clone(),
         retention_age: Duration::from_secs(3_600),
         retention_bytes: None,
+        dedupe_age: Duration::from_secs(3_600),
         commit_notices_max: 1_000,
         parking: longshore::inbox::ParkingBounds::default(),
     };

@@ -314,6 +314,7 @@ impl WatchedInbox {
             path: folder.join("inbox.db"),
             retention_age: Duration::from_secs(3600),
             retention_bytes: None,
+            dedupe_age: Duration::from_secs(3600),
             commit_notices_max: 1024,
             parking: longshore::inbox::ParkingBounds::default(),
         };

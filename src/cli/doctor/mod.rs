@@ -145,11 +145,14 @@ async fn inbox(global: &Global, config: &Config) -> Vec<Step> {
                 steps.push(step("time", || time(select::now().0.saturating_sub(inbox.now().0))));
                 let began = Instant::now();
                 let summary = inbox.summary().await;
-                let finding = match summary {
-                    Ok(summary) => accounts(&summary),
-                    Err(error) => bad(chain(&error), "see the text of the error"),
+                let finding = match &summary {
+                    Ok(summary) => accounts(summary),
+                    Err(error) => bad(chain(error), "see the text of the error"),
                 };
                 steps.push(Step { name: "accounts".to_owned(), took: began.elapsed(), finding });
+                if let Ok(summary) = &summary {
+                    steps.push(step("keys of pruned notices", || good(super::status::outlived(summary))));
+                }
             }
         }
     }

@@ -24,20 +24,36 @@ pub(super) const INBOX_PATH: &str = "/var/lib/longshore/inbox.db";
 /// Long enough to replay what a mistake of last month spoilt.
 pub(super) const RETENTION_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
 const RETENTION_BYTES: u64 = 10 << 30;
+/// A webhook's sender retries for a week.
+const DEDUPE_AGE_MIN: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// One fsync for many; a larger commit holds up the workers' own writes.
 pub(super) const COMMIT_NOTICES_MAX: u64 = 1_000;
 /// More threads than this wait for each other: the disk and the network are slower than they are.
 const THREADS_MAX: usize = 4;
 
+/// For how long a notice is known by its key: as long as it is kept by age, and as senders commonly retry.
+fn dedupe_age_default(written: &written::Inbox) -> Duration {
+    written.retention_age.value().map_or(RETENTION_AGE, |age| age.0).max(DEDUPE_AGE_MIN)
+}
+
+/// For how long a notice is known by its key, as written or by default; never less than it is kept by age.
+pub(super) fn dedupe_age(written: &written::Inbox) -> Duration {
+    let kept = written.retention_age.value().map_or(RETENTION_AGE, |age| age.0);
+    written.dedupe_age.value().map_or_else(|| dedupe_age_default(written), |age| age.0.max(kept))
+}
+
 impl Rules<'_, '_> {
     pub(super) fn inbox(&mut self, written: &written::Inbox, parking: &written::Parking) -> InboxSettings {
         let path = self.path("inbox.path", &written.path).unwrap_or_else(|| PathBuf::from(INBOX_PATH));
+        let dedupe_age = dedupe_age(written);
+        self.or("inbox.dedupe_age", &written.dedupe_age, Time(dedupe_age_default(written)));
         InboxSettings {
             path,
             retention_age: self.or("inbox.retention_age", &written.retention_age, Time(RETENTION_AGE)).0,
             retention_bytes: self
                 .or("inbox.retention_size", &written.retention_size, SizeLimit(Some(RETENTION_BYTES)))
                 .0,
+            dedupe_age,
             commit_notices_max: usize_of(
                 self.or("inbox.commit_notices_max", &written.commit_notices_max, Whole(COMMIT_NOTICES_MAX)).0,
             ),

@@ -230,6 +230,7 @@ section! {
         path: PathText,
         retention_age: Time<0, { 100 * YEAR }>,
         retention_size: SizeLimit<{ 1 << 20 }>,
+        dedupe_age: Time<0, { 100 * YEAR }>,
         commit_notices_max: Whole<1, 100_000>,
     }
 }

@@ -104,6 +104,7 @@ impl World {
             path: folder.path().join("inbox.db"),
             retention_age: 30 * DAY,
             retention_bytes: None,
+            dedupe_age: 30 * DAY,
             commit_notices_max: 1_000,
             parking: crate::inbox::ParkingBounds::default(),
         };

@@ -372,7 +372,7 @@ impl Run {
 
     async fn prune(&mut self, age: Duration) {
         let now = self.subject.now();
-        let pruned = self.subject.ledger.prune(Retention { age, bytes: None }).await.unwrap();
+        let pruned = self.subject.ledger.prune(Retention { age, bytes: None, keys: Duration::ZERO }).await.unwrap();
         let mut expected = 0;
         for (index, notice) in self.notices.iter_mut().enumerate() {
             let is_kept = self

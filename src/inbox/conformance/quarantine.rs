@@ -163,7 +163,7 @@ pub(crate) async fn a_release_waits_for_a_delivery_of_its_notice_that_is_under_w
 }
 
 pub(crate) async fn a_discarded_delivery_counts_no_more_and_is_kept_until_the_retention(subject: Subject) {
-    let retention = Retention { age: Duration::from_secs(3600), bytes: None };
+    let retention = Retention { age: Duration::from_secs(3600), bytes: None, keys: Duration::from_secs(3600) };
     let mut unreadable = heard("u", "", 0);
     unreadable.verdict = Verdict::Unreadable("not JSON".to_owned());
     let unreadable = subject.store(unreadable).await;
@@ -196,7 +196,7 @@ pub(crate) async fn a_discarded_delivery_counts_no_more_and_is_kept_until_the_re
 }
 
 pub(crate) async fn a_discarded_record_stays_in_the_account_and_waits_for_nobody(subject: Subject) {
-    let retention = Retention { age: Duration::from_secs(3600), bytes: None };
+    let retention = Retention { age: Duration::from_secs(3600), bytes: None, keys: Duration::from_secs(3600) };
     let notice = with_bad(&subject, "a", &[2, 5]).await;
     let two = AsideSelector { records: vec![(notice, 2)], ..only(notice) };
     assert_eq!(decide(&subject, RunKind::Discard, two.clone()).await.1.records, 1);

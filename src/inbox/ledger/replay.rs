@@ -52,11 +52,13 @@ pub struct Retention {
     pub age: std::time::Duration,
     /// At which size of the database the oldest ones are pruned early, in bytes; `None` for no bound.
     pub bytes: Option<u64>,
+    /// For how long after its last arrival a notice that is pruned is still known by its key.
+    pub keys: std::time::Duration,
 }
 
 impl From<&InboxSettings> for Retention {
     fn from(settings: &InboxSettings) -> Self {
-        Self { age: settings.retention_age, bytes: settings.retention_bytes }
+        Self { age: settings.retention_age, bytes: settings.retention_bytes, keys: settings.dedupe_age }
     }
 }
 

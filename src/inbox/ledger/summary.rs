@@ -32,6 +32,10 @@ pub struct Summary {
     pub last_day: Done,
     /// What is parked.
     pub parked: ParkedTotals,
+    /// Keys of notices that were pruned early: what comes again under one is a duplicate.
+    pub outlived_keys: u64,
+    /// What those take of the database, in bytes, about.
+    pub outlived_keys_bytes: u64,
     /// Deliveries whose account does not add up; always 0 unless the file is damaged.
     pub unbalanced: u64,
     /// The latest audit, if there was one.

@@ -47,6 +47,7 @@ mod fault;
 mod finish;
 mod ledger;
 mod marks;
+mod outlived;
 mod parking;
 mod plan;
 mod prune;

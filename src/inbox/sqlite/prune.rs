@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::fault::Fault;
+use super::outlived;
 use super::rows::count;
 use super::writer::Outcome;
 use crate::clock::UnixMs;
@@ -35,7 +36,8 @@ pub(super) const OLDEST_ENDED: &str = "SELECT id FROM notices \
 
 pub(super) fn notices(connection: &Connection, policy: Retention, now: UnixMs) -> Result<Outcome<Step>, Fault> {
     let too_old = now.minus(policy.age).0;
-    let mut removed = remove(connection, too_old)?;
+    let keys_from = now.minus(policy.keys);
+    let mut removed = remove(connection, too_old, keys_from)?;
     let too_large = |connection| -> Result<bool, Fault> {
         Ok(match policy.bytes {
             Some(bytes_max) => used_bytes(connection)? > bytes_max,
@@ -43,9 +45,9 @@ pub(super) fn notices(connection: &Connection, policy: Retention, now: UnixMs) -
         })
     };
     if removed == 0 && too_large(connection)? {
-        removed = remove(connection, i64::MAX)?;
+        removed = remove(connection, i64::MAX, keys_from)?;
     }
-    let is_last = removed == 0;
+    let is_last = removed == 0 && outlived::forget(connection, keys_from)? == 0;
     if is_last {
         let kept_from = super::finish::hour(now) - TALLIES_KEPT_HOURS;
         connection.prepare_cached("DELETE FROM tallies WHERE hour < ?1")?.execute([kept_from])?;
@@ -54,10 +56,11 @@ pub(super) fn notices(connection: &Connection, policy: Retention, now: UnixMs) -
     Ok(Outcome::quiet(Step { notices: removed, bytes: 0, is_last, too_large }))
 }
 
-fn remove(connection: &Connection, ended_before: i64) -> Result<u64, Fault> {
+fn remove(connection: &Connection, ended_before: i64, keys_from: UnixMs) -> Result<u64, Fault> {
     let mut select = connection.prepare_cached(OLDEST_ENDED)?;
     let ids: Vec<i64> =
         select.query_map(params![ended_before, NOTICES_A_STEP], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    outlived::keep(connection, &ids, keys_from)?;
     // Deliveries, attempts and bad records go with their notice.
     let mut delete = connection.prepare_cached("DELETE FROM notices WHERE id = ?1")?;
     for id in &ids {

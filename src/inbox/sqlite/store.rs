@@ -4,14 +4,15 @@
 use rusqlite::{Connection, params};
 
 use super::fault::Fault;
+use super::outlived;
 use super::rows::bounded;
 use super::writer::Outcome;
 use crate::clock::UnixMs;
 use crate::inbox::EntityKey;
 use crate::notice::{FeedName, HeardNotice, NoticeId, Verdict};
 
-/// Stores a batch; for each notice its number, and whether it was there before. `events` is empty, or has the event of
-/// each notice where that is to be remembered.
+/// Stores a batch; for each notice its number, and whether it was there before (and may have been pruned since). `events`
+/// is empty, or has the event of each notice where that is to be remembered.
 pub(super) fn store(
     connection: &Connection,
     batch: &[HeardNotice],
@@ -26,7 +27,13 @@ pub(super) fn store(
     )?;
     let mut stored = Vec::with_capacity(batch.len());
     let mut woken = false;
+    let mut scratch = Vec::new();
+    let any_outlived = outlived::total(connection)? > 0;
     for heard in batch {
+        if any_outlived && let Some(pruned) = outlived::seen_again(connection, heard, now, &mut scratch)? {
+            stored.push((pruned, true));
+            continue;
+        }
         let (verdict, state, reason) = match &heard.verdict {
             Verdict::Accepted => ("accepted", "heard", None),
             Verdict::Skipped(reason) => ("skipped", "skipped", Some(bounded(reason))),

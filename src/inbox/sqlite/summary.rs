@@ -10,6 +10,7 @@ use super::checkpoint::log_bytes;
 use super::daemons;
 use super::fault::Fault;
 use super::finish::hour;
+use super::outlived;
 use super::rows::{count, word};
 use crate::clock::UnixMs;
 use crate::inbox::ledger::{Done, NoticeCounts, NoticeState, RouteSummary, Summary, Waiting};
@@ -27,6 +28,7 @@ pub(super) fn summary(connection: &Connection, path: &Path, now: UnixMs) -> Resu
         [],
         |row| row.get(0),
     )?;
+    let outlived_keys = outlived::total(connection)?;
     Ok(Summary {
         path: path.display().to_string(),
         at: now,
@@ -35,6 +37,8 @@ pub(super) fn summary(connection: &Connection, path: &Path, now: UnixMs) -> Resu
         routes,
         last_day,
         parked: super::parking::totals(connection)?,
+        outlived_keys,
+        outlived_keys_bytes: outlived_keys * outlived::BYTES_A_KEY,
         unbalanced: count(unbalanced),
         audit: audit::latest(connection)?,
         database_bytes: pragma("page_count")? * page,

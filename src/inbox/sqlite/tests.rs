@@ -13,6 +13,7 @@ pub(super) fn settings(folder: &Path) -> InboxSettings {
         path: folder.join("inbox.db"),
         retention_age: Duration::from_secs(3600),
         retention_bytes: None,
+        dedupe_age: Duration::from_secs(3600),
         commit_notices_max: 1000,
         parking: crate::inbox::ParkingBounds { rows_max: 3_200, bytes_max: 1 << 30 },
     }

@@ -94,18 +94,18 @@ impl Rules<'_, '_> {
     /// An object that is listed again after its notice was forgotten would be taken for a new one.
     fn overlap_within_memory(&mut self, feed: &BucketFeed, overlap: Duration, document: &Document) {
         let inbox = section(&document.inbox);
-        let kept = inbox.retention_age.value().map_or(super::super::work::RETENTION_AGE, |age| age.0);
+        let kept = super::super::work::dedupe_age(&inbox);
         // Days are whole ones, a look is a poll apart, and pruning is not punctual.
         let needed = overlap + 3 * DAY;
         if kept < needed {
-            let at = feed.overlap.spanned().map(Spanned::span).or(inbox.retention_age.spanned().map(Spanned::span));
+            let at = feed.overlap.spanned().map(Spanned::span).or(inbox.dedupe_age.spanned().map(Spanned::span));
             self.problems.add(
                 Problem::new(
                     at.unwrap_or_default(),
                     "the inbox forgets a notice while the bucket still lists its object, which would be taken again",
                     format!("listed again for {}, known for {}", show_time(overlap), show_time(kept)),
                 )
-                .help(format!("set retention_age in [inbox] to {} or more, or shorten overlap", show_time(needed))),
+                .help(format!("set dedupe_age in [inbox] to {} or more, or shorten overlap", show_time(needed))),
             );
         }
     }

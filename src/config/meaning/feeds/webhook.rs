@@ -79,19 +79,16 @@ impl Rules<'_, '_> {
         Some(FeedConfig { name, filter, include, exclude, kind: FeedKind::Webhook { settings: Box::new(settings) } })
     }
 
-    /// The inbox knows a duplicate by the notice that it keeps: one that is pruned while its sender still retries would
-    /// be stored again.
+    /// An event whose key is forgotten while its sender still retries would be stored again.
     fn keys_outlive_the_sender(&mut self, document: &Document) {
         let inbox = section(&document.inbox);
-        let Some(age) = inbox.retention_age.spanned().filter(|age| age.get_ref().0 < RETRIED_FOR) else { return };
-        self.problems.add(
-            Problem::new(
-                age.span(),
-                "`inbox.retention_age` is shorter than a webhook's sender retries: its event could be delivered twice",
-                "must be at least \"7d\"",
-            )
-            .help("a duplicate is known by the notice that is kept"),
-        );
+        let known_for = super::super::work::dedupe_age(&inbox);
+        let Some(age) = inbox.dedupe_age.spanned().filter(|_| known_for < RETRIED_FOR) else { return };
+        self.problems.add(Problem::new(
+            age.span(),
+            "`inbox.dedupe_age` is shorter than a webhook's sender retries: its event could be delivered twice",
+            "must be at least \"7d\"",
+        ));
     }
 
     /// A second listener on one address would never get it.
