@@ -140,6 +140,7 @@ fn inbox(path: &Path) -> SqliteInbox {
         path: path.to_owned(),
         retention_age: Duration::from_secs(3600),
         retention_bytes: None,
+        dedupe_age: Duration::from_secs(3600),
         commit_notices_max: 1000,
         parking: ParkingBounds::default(),
     };

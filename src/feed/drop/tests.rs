@@ -332,7 +332,8 @@ async fn the_spool_keeps_what_a_notice_needs_and_no_more() {
     assert_eq!(world.spooled(), 2);
     // Skipped notices are pruned, those that wait are not.
     world.clock.advance(Duration::from_secs(1));
-    let pruned = world.inbox.prune(Retention { age: Duration::ZERO, bytes: None, keys: Duration::ZERO }).await.expect("pruned");
+    let pruned =
+        world.inbox.prune(Retention { age: Duration::ZERO, bytes: None, keys: Duration::ZERO }).await.expect("pruned");
     assert_eq!(pruned.notices, 1);
     let running = world.run();
     until(async || world.spooled() == 1).await;

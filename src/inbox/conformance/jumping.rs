@@ -32,7 +32,7 @@ pub(crate) async fn a_clock_that_is_set_back_keeps_no_lease_and_no_retry_waiting
 }
 
 pub(crate) async fn a_clock_that_is_set_forward_ends_no_lease_no_wait_and_no_retention(subject: Subject) {
-    let policy = Retention { age: DAY / 2, bytes: None };
+    let policy = Retention { age: DAY / 2, bytes: None, keys: DAY / 2 };
     let finished = subject.ready("finished", "A", 0).await;
     subject.work_off(done(account(1, 0))).await;
     let child = subject.parked("child", 1, vec![orphan(1, &[7])]).await;

@@ -132,7 +132,7 @@ macro_rules! inbox_conformance {
             what_is_finished_or_skipped_is_pruned_by_age
             what_is_unfinished_or_quarantined_is_never_pruned
             a_finished_notice_with_withheld_records_is_kept_until_it_is_replayed
-            a_key_outlives_a_notice_that_made_room,
+            a_key_outlives_a_notice_that_made_room
             the_oldest_go_first_when_the_inbox_is_too_large
             a_number_is_not_given_again_after_pruning
         );

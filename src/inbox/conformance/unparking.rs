@@ -105,7 +105,12 @@ pub(crate) async fn nothing_is_pruned_that_has_parked_records_or_is_being_woken(
     let child = subject.parked("c", 0, vec![orphan(1, &[7])]).await;
     let prune = async || {
         subject.clock.advance(Duration::from_secs(1));
-        subject.ledger.prune(Retention { age: Duration::ZERO, bytes: None, keys: Duration::ZERO }).await.unwrap().notices
+        subject
+            .ledger
+            .prune(Retention { age: Duration::ZERO, bytes: None, keys: Duration::ZERO })
+            .await
+            .unwrap()
+            .notices
     };
     assert_eq!(prune().await, 0, "also before it is in force");
     subject.tend().await;
