@@ -145,7 +145,7 @@ mod tests {
         let other = inbox.heard_events(FeedName::new("other"), vec![key("one")]).await.unwrap();
         assert_eq!(other, [false], "each feed by itself");
         clock.advance(6 * DAY);
-        inbox.prune(Retention { age: 1000 * DAY, bytes: None }).await.unwrap();
+        inbox.prune(Retention { age: 1000 * DAY, bytes: None, keys: 1000 * DAY }).await.unwrap();
         assert_eq!(asked().await, [false, false, false, true]);
         // One that did not ask for it remembers nothing.
         open().store(vec![heard("d", "two", 0)]).await.unwrap();
