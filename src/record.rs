@@ -47,6 +47,9 @@ pub struct BadRecord {
     pub is_readable: bool,
     /// Whether `bytes` are only its beginning.
     pub is_cut: bool,
+    /// Its own blob type, where it is not its notice's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blob_type: Option<String>,
     /// The record's bytes, cut off at a bound.
     #[serde(skip)]
     pub bytes: Vec<u8>,
@@ -185,6 +188,7 @@ mod tests {
                 class: Class::Poison,
                 is_readable: false,
                 is_cut: false,
+                blob_type: None,
                 bytes: Vec::new(),
             }],
             first: 1,

@@ -172,6 +172,7 @@ pub fn replayed_story() -> Story {
             class: Class::Poison,
             is_readable: false,
             is_cut: false,
+            blob_type: None,
             bytes: Vec::new(),
         }],
         ..delivery(19, 3, DeliveryState::Done)

@@ -23,6 +23,7 @@ pub mod demo;
 pub mod doctor;
 pub mod entities;
 pub mod exit;
+pub mod feed;
 #[cfg(test)]
 mod fixture;
 pub mod log;
@@ -134,6 +135,8 @@ enum Command {
     Status(status::Args),
     /// List the stored notices
     Notices(notices::Args),
+    /// See what a source holds beside what the inbox has of it, and take something of it by hand
+    Feed(feed::Args),
     /// Tell a notice's whole story
     Show(show::Args),
     /// Deliver again what is stored
@@ -166,6 +169,7 @@ fn dispatch(command: Command, global: &Global) -> anyhow::Result<ExitCode> {
         Command::Sandbox(args) => sandbox::run(args, global),
         Command::Status(args) => status::run(args, global),
         Command::Notices(args) => notices::run(args, global),
+        Command::Feed(args) => feed::run(args, global),
         Command::Show(args) => show::run(args, global),
         Command::Replay(args) => replay::run(args, global),
         Command::Doctor(args) => doctor::run(&args, global),

@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::ops::{self, Condition, Context};
 use crate::worker::{Ended, Until};
 
-pub use parts::{BuildError, Parts, feeds, router, sinks, token_sources};
+pub use parts::{BuildError, Parts, bucket, feeds, router, sinks, token_sources};
 pub use signals::stop_on_signals;
 
 /// Which of the two halves a process does.

@@ -34,6 +34,12 @@ impl OwnTypes {
         &self.names
     }
 
+    /// The type of a record.
+    #[must_use]
+    pub fn name(&self, number: u64) -> Option<&str> {
+        self.place(number).map(|place| self.names[place].as_str())
+    }
+
     /// The place of a record's type in [`OwnTypes::names`].
     #[must_use]
     pub fn place(&self, number: u64) -> Option<usize> {
@@ -123,6 +129,7 @@ impl Envelope {
                     // Still in its envelope: not what the sink would be given.
                     is_readable: false,
                     is_cut: false,
+                    blob_type: None,
                     bytes: body.to_vec(),
                 });
                 return false;
@@ -195,7 +202,7 @@ mod tests {
             assert_eq!(batch.spans.iter().map(|span| span.number).collect::<Vec<_>>(), left);
             assert_eq!(filtered, 4 - left.len() as u64);
             let types = types.expect("each has its own");
-            assert_eq!(types.place(1).map(|place| types.names()[place].as_str()), Some("order-created_event-v1"));
+            assert_eq!(types.name(1), Some("order-created_event-v1"));
             assert_eq!(types.place(3), None);
         }
         let mut batch = batch(&lines);

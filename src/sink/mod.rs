@@ -224,6 +224,7 @@ fn refuse(record: RecordRef<'_>, class: Class, reason: &str) -> BadRecord {
         class,
         is_readable: true,
         is_cut: false,
+        blob_type: None,
         bytes: record.body.to_vec(),
     }
 }

@@ -7,6 +7,7 @@ use crate::fail_point::{FailPoint, reach};
 use crate::inbox::{Claim, ClaimKey, InboxError, Progress, Remarks};
 use crate::payload::PayloadLimits;
 use crate::record::{BadRecord, Counts, RecordBatch};
+use crate::route::OwnTypes;
 use crate::sink::Transfer;
 
 use super::missing::Comparison;
@@ -39,6 +40,8 @@ pub(super) struct Account<'a> {
     bad_records_max: u64,
     /// How much of a refused record is kept.
     bad_record_bytes_kept: usize,
+    /// The blob type of all records, where a woken notice is of its records' own.
+    own_type: Option<String>,
 }
 
 impl<'a> Account<'a> {
@@ -48,6 +51,7 @@ impl<'a> Account<'a> {
         // Nothing is confirmed where a sink only held records: whatever was counted then is counted again.
         let starts_over = resume_after < stored.confirmed || stored.confirmed == 0;
         let progress = if starts_over { Progress::default() } else { stored };
+        let is_typed = claim.woken.is_some() && tools.router.is_typed(&claim.notice.feed);
         Self {
             tools,
             key: claim.key,
@@ -60,6 +64,7 @@ impl<'a> Account<'a> {
             changes: Changes::default(),
             bad_records_max: limits.bad_records_max,
             bad_record_bytes_kept: limits.bad_record_bytes_kept,
+            own_type: is_typed.then(|| claim.notice.metadata.blob_type.clone()),
         }
     }
 
@@ -83,11 +88,11 @@ impl<'a> Account<'a> {
         self.progress.counts.read += filtered + (batch.spans.len() + batch.bad.len()) as u64;
         self.progress.counts.filtered += filtered;
         self.progress.known += missing.known;
-        self.set_aside(std::mem::take(&mut batch.bad))?;
+        self.set_aside(std::mem::take(&mut batch.bad), types.as_ref())?;
         let mut noted = Vec::new();
         if let (Some(family), Some(looked)) = (family, looked) {
             let withheld = family.withhold(&mut batch, types.as_ref(), looked, self.resume_after).await?;
-            self.withhold(withheld);
+            self.withhold(withheld, types.as_ref());
             noted = family.note(&batch, types.as_ref());
         }
         missing.events.retain(|(number, _)| batch.spans.binary_search_by_key(number, |span| span.number).is_ok());
@@ -103,7 +108,7 @@ impl<'a> Account<'a> {
             }
             let mut refused = delivered.refused;
             refused.iter_mut().for_each(|bad| bad.cut_to(self.bad_record_bytes_kept));
-            self.set_aside(refused)?;
+            self.set_aside(refused, types.as_ref())?;
             is_confirmed = delivered.confirmed;
             self.is_held |= !delivered.confirmed;
         }
@@ -125,12 +130,12 @@ impl<'a> Account<'a> {
         Ok(())
     }
 
-    fn withhold(&mut self, withheld: Withheld) {
+    fn withhold(&mut self, withheld: Withheld, types: Option<&OwnTypes>) {
         let refused = withheld.refused.len() as u64;
         self.progress.counts.parked += withheld.parked;
         self.progress.counts.quarantined += refused;
         self.orphaned += refused;
-        self.bad.extend(withheld.refused);
+        self.keep(withheld.refused, types);
     }
 
     /// Counts as delivered what the sink confirmed before a crash kept the inbox from hearing of it. A sink goes ahead
@@ -143,9 +148,18 @@ impl<'a> Account<'a> {
         }
     }
 
-    fn set_aside(&mut self, bad: Vec<BadRecord>) -> Result<(), Stopped> {
+    /// Holds them under their own blob types, where they have any.
+    fn keep(&mut self, bad: Vec<BadRecord>, types: Option<&OwnTypes>) {
+        let typed = bad.into_iter().map(|bad| {
+            let own_type = types.and_then(|types| types.name(bad.number)).map(str::to_owned);
+            BadRecord { blob_type: own_type.or_else(|| self.own_type.clone()), ..bad }
+        });
+        self.bad.extend(typed);
+    }
+
+    fn set_aside(&mut self, bad: Vec<BadRecord>, types: Option<&OwnTypes>) -> Result<(), Stopped> {
         self.progress.counts.quarantined += bad.len() as u64;
-        self.bad.extend(bad);
+        self.keep(bad, types);
         let bad_records_max = self.bad_records_max;
         if self.progress.counts.quarantined - self.orphaned > bad_records_max {
             let said = format!(

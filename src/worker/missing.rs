@@ -66,7 +66,7 @@ impl<'a> Comparison<'a> {
         let mut left_out = HashSet::new();
         let mut seen = HashSet::new();
         for record in batch.records() {
-            let own_type = types.and_then(|types| Some(types.names()[types.place(record.number)?].as_str()));
+            let own_type = types.and_then(|types| types.name(record.number));
             let blob_type = own_type.unwrap_or(&self.claim.notice.metadata.blob_type);
             match self.reconcile.record(blob_type, record.body) {
                 // A file may tell of one event twice.

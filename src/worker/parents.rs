@@ -186,7 +186,7 @@ impl<'a> Family<'a> {
         let body = batch.buffer.slice(span.start..span.end);
         let parents = self.route.parents();
         let says: Vec<_> = missing.iter().map(|(parent, _)| parents[*parent].show(&body)).collect();
-        let own_type = types.and_then(|types| Some(types.names()[types.place(span.number)?].as_str()));
+        let own_type = types.and_then(|types| types.name(span.number));
         let carried = self.carried(own_type);
         let own = carried.iter().find_map(|place| {
             let entity = self.entities[*place];
@@ -233,6 +233,7 @@ impl<'a> Family<'a> {
                         class: Class::MissingParent,
                         is_readable: true,
                         is_cut: false,
+                        blob_type: None,
                         bytes: body.to_vec(),
                     });
                 }

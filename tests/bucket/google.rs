@@ -164,3 +164,37 @@ async fn a_daemon_that_is_killed_in_mid_file_and_in_mid_listing_goes_on_where_it
     world.assert_each_once(&names);
     assert_eq!(world.notices().await.len(), 5);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bucket_holds_is_told_and_any_object_can_be_taken_by_hand_once() {
+    let Some(google) = Google::start("backfill = \"5d\"", ALL).await else { return };
+    let Google { world, .. } = &google;
+    google.put(1, "yesterday").await;
+    google.put(200, "ancient").await;
+    let daemon = world.start();
+    world.wait_finished(1).await;
+    daemon.stop().await;
+    google.put(0, "today").await;
+    let listed = say(&world.config, &["feed", "list", "export", "--json"]).await;
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    let state = |day: usize| (&listed[day]["objects"][0]["path"], &listed[day]["objects"][0]["state"]);
+    assert_eq!(state(0), (&format!("{}/today.jsonl.gz", days_ago(0)).into(), &serde_json::Value::Null));
+    assert_eq!(state(1), (&format!("{}/yesterday.jsonl.gz", days_ago(1)).into(), &"finished".into()));
+    let ancient = format!("{}/ancient.jsonl.gz", days_ago(200));
+    say(&world.config, &["feed", "fetch", "export", &ancient]).await;
+    let heard = format!("{}/yesterday.jsonl.gz", days_ago(1));
+    for taken in [&ancient, &heard] {
+        let (status, said) = try_say(&world.config, &["feed", "fetch", "export", taken]).await;
+        assert!(status.code() == Some(65) && said.contains("--again"), "{said}");
+    }
+    let (status, said) = try_say(&world.config, &["feed", "fetch", "export", "nothing.gz"]).await;
+    assert!(!status.success() && said.contains("has no object"), "{said}");
+    // The daemon delivers it, and its own look takes no second one.
+    let daemon = world.start();
+    world.wait_finished(3).await;
+    world.assert_each_once(&["yesterday", "ancient", "today"]);
+    say(&world.config, &["feed", "fetch", "export", &ancient, "--again"]).await;
+    world.wait_finished(4).await;
+    daemon.stop().await;
+    assert_eq!(world.delivered().values().filter(|times| **times == 2).count(), 400);
+}

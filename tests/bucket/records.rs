@@ -144,3 +144,30 @@ async fn a_released_file_goes_on_to_the_routes_of_its_records_and_nowhere_twice(
     let orders = std::fs::read_to_string(world.path("orders")).expect("delivered");
     assert_eq!(orders, "{\"id\":\"o1\"}\n{\"id\":\"o2\"}\n");
 }
+
+/// Orders are refused for a missing parent, and let go by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_released_is_of_its_own_blob_type_still() {
+    let parents = "sinks = [\"database\"]\nparents = [{ entity = \"pick-job\", key = \"/of\" }]\n\
+                   missing_parent = \"quarantine\"\n[[route]]\nname = \"pick-jobs\"";
+    let more = FAMILY.replacen("sinks = [\"database\"]\n[[route]]\nname = \"pick-jobs\"", parents, 1);
+    let Some(google) = Google::start(TYPED, &more).await else { return };
+    let world = &google.world;
+    let orphan = event("order-created_event-v1", "{\"id\":\"o1\",\"of\":\"never\"}");
+    put(&google, 0, "a", &[orphan, pick_job("p1", "o1")]).await;
+    let daemon = world.start();
+    world
+        .wait("one is parked, one set aside", |summary| {
+            summary.parked.records == 1 && summary.notices.with_withheld_records == 1
+        })
+        .await;
+    say(&world.config, &["quarantine", "release", "1/1", "--yes"]).await;
+    // The order is known as an order once it is delivered, and its pick job follows.
+    world.wait("nothing is parked", |summary| summary.parked.records == 0 && summary.notices.open == 0).await;
+    daemon.stop().await;
+    assert_eq!(
+        (&tables(world)["orders"][..], &tables(world)["pick-jobs"][..]),
+        (&["o1".to_owned()][..], &["p1".to_owned()][..])
+    );
+    say(&world.config, &["audit"]).await;
+}

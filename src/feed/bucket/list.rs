@@ -64,6 +64,12 @@ pub enum ListError {
         /// What was said, redacted.
         said: String,
     },
+    /// There is no such object.
+    #[error("the bucket has no object {key}; `longshore feed list` tells what it has")]
+    NoObject {
+        /// Its name.
+        key: String,
+    },
     /// An object has a name that cannot be asked for, and with it the whole page is lost.
     #[error("an object under {prefix} has a name that cannot be handled: {said}; ask for it to be renamed")]
     OddName {
@@ -85,7 +91,7 @@ pub enum ListError {
 impl Classify for ListError {
     fn class(&self) -> Class {
         match self {
-            Self::Connect(_) | Self::NoBucket { .. } | Self::OddName { .. } => Class::Permanent,
+            Self::Connect(_) | Self::NoBucket { .. } | Self::NoObject { .. } | Self::OddName { .. } => Class::Permanent,
             Self::Refused { .. } => Class::Unauthorized,
             Self::Broken { .. } => Class::Transient,
         }

@@ -44,6 +44,7 @@ use crate::route::EnvelopeSettings;
 pub mod connect;
 mod content;
 mod days;
+mod hand;
 mod list;
 mod look;
 mod notices;
@@ -54,6 +55,7 @@ mod tests;
 
 pub use content::BucketContent;
 pub use days::DayFolder;
+pub use hand::{Bucket, Held};
 pub use list::{ListError, Lister, Object, Page, StoreLister};
 pub use notices::NamePattern;
 

@@ -256,6 +256,7 @@ pub(crate) fn bad(number: u64) -> BadRecord {
         class: crate::error::Class::Poison,
         is_readable: false,
         is_cut: false,
+        blob_type: None,
         bytes: b"{".to_vec(),
     }
 }

@@ -13,7 +13,7 @@ mod parked;
 mod quarantine;
 mod replay;
 mod selector;
-mod stamp;
+pub(crate) mod stamp;
 mod story;
 mod summary;
 mod words;
@@ -72,6 +72,13 @@ pub trait Ledger: Send + Sync {
     /// Lets the selected parked records go without their parents, in one bounded step: those numbered above `after`,
     /// which is 0 at first and then [`ReleaseStep::last`]. [`ParkedSelector::limit`] is not looked at.
     async fn release(&self, selector: ParkedSelector, after: i64) -> Result<ReleaseStep, InboxError>;
+
+    /// For each key, the notice that a feed has stored under it, and its state.
+    async fn states_of(
+        &self,
+        feed: FeedName,
+        keys: Vec<String>,
+    ) -> Result<Vec<Option<(NoticeId, NoticeState)>>, InboxError>;
 
     /// What the files of a feed held beyond what was known, by day, route and sink; the latest days first, up to `limit`.
     async fn gaps(&self, feed: FeedName, limit: usize) -> Result<Vec<Gap>, InboxError>;

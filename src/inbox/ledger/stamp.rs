@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use crate::clock::UnixMs;
 use crate::ops::health::{Condition, Part};
 
-pub(super) fn at<S: Serializer>(at: &UnixMs, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn at<S: Serializer>(at: &UnixMs, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
 }
 

@@ -183,10 +183,11 @@ fn set_aside(connection: &Connection, key: ClaimKey, bad: &[BadRecord]) -> Resul
         return Ok(());
     }
     let mut insert = connection.prepare_cached(
-        "INSERT INTO bad_records (delivery, number, position, class, reason, readable, cut, bytes) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
+        "INSERT INTO bad_records (delivery, number, position, class, reason, readable, cut, bytes, blob_type) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
          ON CONFLICT (delivery, number) DO UPDATE SET position = excluded.position, class = excluded.class, \
-         reason = excluded.reason, readable = excluded.readable, cut = excluded.cut, bytes = excluded.bytes",
+         reason = excluded.reason, readable = excluded.readable, cut = excluded.cut, bytes = excluded.bytes, \
+         blob_type = excluded.blob_type",
     )?;
     for record in bad {
         insert.execute(params![
@@ -197,7 +198,8 @@ fn set_aside(connection: &Connection, key: ClaimKey, bad: &[BadRecord]) -> Resul
             bounded(&record.reason),
             record.is_readable,
             record.is_cut,
-            record.bytes
+            record.bytes,
+            record.blob_type
         ])?;
     }
     Ok(())

@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007_own_types.sql"),
     include_str!("migrations/0008_events.sql"),
     include_str!("migrations/0009_outlived_keys.sql"),
+    include_str!("migrations/0010_bad_types.sql"),
 ];
 
 /// `auto_vacuum` as SQLite numbers it.

@@ -146,3 +146,21 @@ pub(super) fn notices(connection: &Connection, selector: &Selector) -> Result<Ve
     })?;
     Ok(lines)
 }
+
+/// For each key, the notice that a feed has stored under it, and its state.
+pub(super) fn states_of(
+    connection: &Connection,
+    feed: &FeedName,
+    keys: &[String],
+) -> Result<Vec<Option<(NoticeId, NoticeState)>>, Fault> {
+    let mut select = connection.prepare_cached("SELECT id, state FROM notices WHERE feed = ?1 AND dedupe_key = ?2")?;
+    let mut states = Vec::with_capacity(keys.len());
+    for key in keys {
+        let mut rows = select.query([feed.as_str(), key.as_str()])?;
+        states.push(match rows.next()? {
+            Some(row) => Some((NoticeId(row.get(0)?), super::rows::word(row, 1, NoticeState::parse)?)),
+            None => None,
+        });
+    }
+    Ok(states)
+}

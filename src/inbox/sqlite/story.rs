@@ -128,7 +128,7 @@ pub(super) fn bad_records(
     limit: usize,
 ) -> Result<Vec<BadRecord>, Fault> {
     let mut select = connection.prepare_cached(
-        "SELECT number, position, reason, class, readable, cut, bytes FROM bad_records \
+        "SELECT number, position, reason, class, readable, cut, bytes, blob_type FROM bad_records \
          WHERE delivery = ?1 AND number >= ?2 ORDER BY number LIMIT ?3",
     )?;
     let mut rows = select.query(params![delivery.0, int(from), int(limit as u64)])?;
@@ -141,6 +141,7 @@ pub(super) fn bad_records(
             class: word(row, 3, Class::parse)?,
             is_readable: row.get(4)?,
             is_cut: row.get(5)?,
+            blob_type: row.get(7)?,
             bytes: row.get(6)?,
         });
     }

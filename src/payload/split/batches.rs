@@ -47,7 +47,16 @@ impl Tally {
         // Nobody holds more of a record than it may be long.
         let is_cut = kept < start.len() || start.len() >= self.limits.record_bytes_max;
         let bytes = start[..kept].to_vec();
-        Ok(BadRecord { number, offset, reason, class: Class::Poison, is_readable: false, is_cut, bytes })
+        Ok(BadRecord {
+            number,
+            offset,
+            reason,
+            class: Class::Poison,
+            is_readable: false,
+            is_cut,
+            blob_type: None,
+            bytes,
+        })
     }
 }
 

@@ -85,8 +85,8 @@ fn set_aside(connection: &Connection, record: &Parked, reason: &str) -> Result<(
     let reason = format!("its parent {} {reason}", record.missing);
     connection
         .prepare_cached(
-            "INSERT INTO bad_records (delivery, number, position, class, reason, readable, cut, bytes) \
-             SELECT delivery, number, position, ?2, ?3, 1, 0, body FROM parked WHERE id = ?1",
+            "INSERT INTO bad_records (delivery, number, position, class, reason, readable, cut, bytes, blob_type) \
+             SELECT delivery, number, position, ?2, ?3, 1, 0, body, blob_type FROM parked WHERE id = ?1",
         )?
         .execute(params![record.id, Class::MissingParent.as_str(), bounded(&reason)])?;
     record.remove(connection)

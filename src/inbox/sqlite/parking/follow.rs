@@ -118,8 +118,8 @@ pub(in crate::inbox::sqlite) fn finished(
 fn take_over_bad(connection: &Connection, key: ClaimKey, notice: i64, origin: i64) -> Result<i64, Fault> {
     let taken = connection
         .prepare_cached(
-            "INSERT INTO bad_records (delivery, number, position, class, reason, readable, cut, bytes) \
-             SELECT ?3, w.origin_number, w.position, b.class, b.reason, b.readable, b.cut, b.bytes FROM bad_records b \
+            "INSERT INTO bad_records (delivery, number, position, class, reason, readable, cut, bytes, blob_type) \
+             SELECT ?3, w.origin_number, w.position, b.class, b.reason, b.readable, b.cut, b.bytes, b.blob_type FROM bad_records b \
              JOIN woken_records w ON w.notice = ?2 AND w.number = b.number WHERE b.delivery = ?1",
         )?
         .execute(params![key.delivery.0, notice, origin])?;

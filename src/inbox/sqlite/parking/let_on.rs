@@ -74,9 +74,9 @@ impl<'a> Release<'a> {
             .connection
             .prepare_cached(
                 "INSERT INTO parked (delivery, number, position, state, lane, published, sequence, since, deadline, \
-                 at_deadline, entity, missing, refs, body) \
+                 at_deadline, entity, missing, refs, body, blob_type) \
                  SELECT d.id, b.number, b.position, 'waiting', d.lane, d.published, d.sequence, ?3, ?4, 'quarantine', \
-                 '', '', x'', b.bytes FROM bad_records b JOIN deliveries d ON d.id = b.delivery \
+                 '', '', x'', b.bytes, b.blob_type FROM bad_records b JOIN deliveries d ON d.id = b.delivery \
                  WHERE b.delivery = ?1 AND b.number = ?2 RETURNING id",
             )?
             .query_row(params![delivery, int(number), self.now.0, NO_DEADLINE], |row| row.get(0))?;
