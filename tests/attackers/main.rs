@@ -3,7 +3,10 @@
 #![cfg(feature = "sandbox")]
 
 mod addresses;
+mod bombs;
+mod canary;
 mod messages;
+mod sealed;
 mod traps;
 #[allow(dead_code, reason = "the world of the daemon's tests has more in it")]
 #[path = "../daemon/world.rs"]

@@ -57,6 +57,10 @@ impl Ftp {
         let login = step(&object, "logging in", async {
             match server.login(place.user.as_str(), password.expose()).await {
                 Err(FtpError::UnexpectedResponse(answer)) if answer.status == Status::NotLoggedIn => Ok(false),
+                // Some servers repeat what they were sent.
+                Err(error) if error.to_string().contains(password.expose()) => Err(FtpError::ConnectionError(
+                    std::io::Error::other("the server refuses it, and repeats the password"),
+                )),
                 other => other.map(|()| true),
             }
         });

@@ -14,7 +14,7 @@ use crate::feed::filter::BlobTypeFilter;
 use crate::feed::service_bus::guard::Refused;
 use crate::feed::service_bus::metadata::{self, Unreadable};
 use crate::notice::{FeedName, HeardNotice, Metadata, Verdict};
-use crate::secret::redact;
+use crate::secret::{redact, redact_bytes};
 
 /// The constructors of binary and string (AMQP 1.0, part 1, section 1.6.19 and 1.6.20).
 const TEXT_CODES: [u8; 4] = [0xa0, 0xb0, 0xa1, 0xb1];
@@ -52,7 +52,11 @@ pub(super) fn read(
         }
         Err(Unreadable { reason, address }) => {
             broken = address;
-            (Metadata::default(), Verdict::Unreadable(redact(&reason)), raw.ok().map(|raw| without_secrets(&raw)))
+            (
+                Metadata::default(),
+                Verdict::Unreadable(redact(&reason)),
+                raw.ok().map(|raw| Bytes::from(redact_bytes(&raw))),
+            )
         }
     };
     let notice =
@@ -117,17 +121,6 @@ fn annotation(annotations: Option<&MessageAnnotations>, name: &'static str) -> O
         Value::Uint(number) => Some(i64::from(*number)),
         _ => None,
     }
-}
-
-/// The bytes with whatever looks like a signature or a key taken out; nothing else changes.
-fn without_secrets(raw: &Bytes) -> Bytes {
-    // Each byte stands for the character of the same number, so that text in any ASCII superset survives the round trip.
-    let text: String = raw.iter().map(|&byte| char::from(byte)).collect();
-    let redacted = redact(&text);
-    if redacted == text {
-        return raw.clone();
-    }
-    redacted.chars().map(|c| u8::try_from(u32::from(c)).expect("each character was made from one byte")).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -6,6 +6,7 @@ use super::{Emit, Plan, Stop};
 use crate::error::Class;
 use crate::payload::PayloadLimits;
 use crate::record::{BadRecord, RecordBatch, Span};
+use crate::secret::redact_bytes;
 use crate::sink::BatchLimits;
 
 /// Numbers the records of a payload and holds it to its limits.
@@ -46,7 +47,9 @@ impl Tally {
         let kept = start.len().min(self.limits.bad_record_bytes_kept);
         // Nobody holds more of a record than it may be long.
         let is_cut = kept < start.len() || start.len() >= self.limits.record_bytes_max;
-        let bytes = start[..kept].to_vec();
+        // Nobody takes it for a record: it may be the error page of a server, which repeats the request with its token.
+        let mut bytes = redact_bytes(&start[..kept]);
+        bytes.truncate(self.limits.bad_record_bytes_kept);
         Ok(BadRecord {
             number,
             offset,

@@ -161,3 +161,32 @@ fn write_json(value: &str, out: &mut Vec<u8>) -> bool {
 fn write_string(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, text).expect("a string can always be written to memory");
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A column's name is a member of the record, whatever it is: never a second record, nor another member.
+        #[test]
+        fn any_names_make_one_object_with_as_many_members(
+            names in prop::collection::vec("(\\PC|\"|\\\\|\n|\0|,|:|\\{|\\}|Payload\\.){0,12}", 1..8),
+            values in prop::collection::vec("(\\PC|\"|\\\\|\n|\0){0,12}", 8),
+        ) {
+            for gather in [Vec::new(), vec!["Payload.".to_owned()]] {
+                let gathered = names.iter().any(|name| name.trim().starts_with("Payload.")) && !gather.is_empty();
+                let hints = FormatHints { csv_gather: gather, ..FormatHints::default() };
+                let mut layout = Layout::of(names.iter().map(String::as_str), &hints);
+                let mut body = Vec::new();
+                layout.write(values.iter().take(names.len()).map(String::as_bytes), &mut body).expect("text");
+                prop_assert!(!body.contains(&b'\n'));
+                let record: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&body).expect("an object");
+                if !gathered {
+                    prop_assert_eq!(record.len(), names.len());
+                }
+            }
+        }
+    }
+}

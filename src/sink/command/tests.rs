@@ -178,3 +178,23 @@ fn settings_that_cannot_work_are_refused() {
     assert!(refused(&["a"], &["X=1"]));
     assert!(!refused(&["a"], &["X"]));
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_a_notice_says_makes_the_same_variables_and_no_other_ones(
+        blob_type in proptest::prelude::any::<String>(),
+        correlation_id in "(\\PC|\0|\n|=|LD_PRELOAD=|PATH=){0,2000}",
+    ) {
+        let mut delivery = delivery(&blob_type);
+        Arc::make_mut(&mut delivery.notice).metadata.correlation_id = Some(correlation_id);
+        let identity = DeliveryIdentity::of(&delivery);
+        let dir = std::env::temp_dir();
+        let transfer = CommandTransfer { shared: sink("true", &dir).shared.clone(), delivery, identity };
+        let variables = transfer.variables(&batch(1, &["1"]));
+        proptest::prop_assert_eq!(variables.len(), 13);
+        for (name, value) in variables {
+            proptest::prop_assert!(name.starts_with("LONGSHORE_"));
+            proptest::prop_assert!(!value.contains('\0') && value.len() <= 3 * VARIABLE_BYTES_MAX, "{name}");
+        }
+    }
+}

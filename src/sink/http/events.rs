@@ -130,10 +130,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_blob_type_makes_one_short_header(blob_type in any::<String>()) {
-            let headers = headers_of(&blob_type);
-            prop_assert!(headers["ce-type"].len() <= 3 * VALUE_BYTES_MAX);
-            prop_assert!(headers["ce-type"].as_bytes().iter().all(|byte| (0x21..0x7f).contains(byte)));
+        fn whatever_a_notice_says_makes_short_headers_and_no_other_ones(
+            blob_type in any::<String>(),
+            correlation_id in prop::option::of(any::<String>()),
+            path in "(/|%0d%0a|\\r\\n|\\PC|\"|: ){0,300}",
+        ) {
+            let mut delivery = delivery(&blob_type);
+            let notice = Arc::make_mut(&mut delivery.notice);
+            notice.metadata.correlation_id = correlation_id;
+            notice.metadata.uri = Some(format!("https://a.b/{path}"));
+            notice.dedupe_key = blob_type.clone();
+            let headers = EventHeaders::of(&delivery).for_request(&Carried::One { number: 1 });
+            for (name, value) in &headers {
+                let is_ours = name == IDEMPOTENCY_KEY || name.as_str().starts_with("ce-");
+                prop_assert!(is_ours && !headers.get_all(name).iter().skip(1).any(|_| true), "{name}");
+                prop_assert!(value.len() <= 3 * VALUE_BYTES_MAX, "{name}");
+                prop_assert!(value.as_bytes().iter().all(|byte| (0x21..0x7f).contains(byte)), "{name}: {value:?}");
+            }
         }
     }
 }
