@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::{Host, Url};
@@ -37,14 +38,45 @@ pub enum NetError {
     Client(String),
 }
 
-/// The root certificates that a server's certificate is checked against: the system's, and those in `ca_file`.
+/// TLS that checks a server's certificate against the system's roots and those in `ca_file`.
 ///
 /// There is no switch that turns the check off.
 ///
 /// # Errors
 /// When the CA file cannot be read, or when there is no root at all.
 pub fn tls_config(ca_file: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, NetError> {
-    let mut roots = rustls::RootCertStore::empty();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| NetError::Client(e.to_string()))?
+        .with_root_certificates(roots(ca_file)?)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// The roots, which all who trust the same ones share: the system's alone are more than a hundred certificates.
+fn roots(ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, NetError> {
+    // By what the CA file holds, not by its name: it may have been replaced.
+    static SHARED: Mutex<Vec<(Vec<u8>, Weak<RootCertStore>)>> = Mutex::new(Vec::new());
+    let own = match ca_file {
+        Some(path) => std::fs::read(path)
+            .map_err(|error| NetError::CaFile { path: path.to_owned(), reason: error.to_string() })?,
+        None => Vec::new(),
+    };
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.retain(|(_, roots)| roots.strong_count() > 0);
+    let found = shared.iter().find(|(of, _)| *of == own).and_then(|(_, roots)| roots.upgrade());
+    if let Some(roots) = found {
+        return Ok(roots);
+    }
+    let roots = Arc::new(read_roots(&own, ca_file)?);
+    shared.push((own, Arc::downgrade(&roots)));
+    Ok(roots)
+}
+
+/// The system's roots, and those in `own`, which is what `ca_file` holds.
+fn read_roots(own: &[u8], ca_file: Option<&Path>) -> Result<RootCertStore, NetError> {
+    let mut roots = RootCertStore::empty();
     for certificate in rustls_native_certs::load_native_certs().certs {
         // A system store may hold a root that rustls does not understand; the others still count.
         let _ = roots.add(certificate);
@@ -52,7 +84,7 @@ pub fn tls_config(ca_file: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, N
     if let Some(path) = ca_file {
         let fail = |reason: String| NetError::CaFile { path: path.to_owned(), reason };
         let mut found = 0;
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| fail(e.to_string()))? {
+        for certificate in CertificateDer::pem_slice_iter(own) {
             let certificate = certificate.map_err(|e| fail(e.to_string()))?;
             roots.add(certificate).map_err(|e| fail(e.to_string()))?;
             found += 1;
@@ -64,13 +96,7 @@ pub fn tls_config(ca_file: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, N
     if roots.is_empty() {
         return Err(NetError::NoRoots);
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| NetError::Client(e.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+    Ok(roots)
 }
 
 /// Limits of an HTTP client.
@@ -217,6 +243,24 @@ mod tests {
         }
         let nobody = tokio::time::timeout(Duration::from_millis(1), listener.accept()).await;
         assert!(nobody.is_err(), "loopback was asked for through the proxy");
+    }
+
+    #[test]
+    fn roots_are_shared_until_the_ca_file_holds_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ca.pem");
+        let write = || {
+            let key = rcgen::KeyPair::generate().expect("a key");
+            let parameters = rcgen::CertificateParams::new(["ca".to_owned()]).expect("a name");
+            std::fs::write(&path, parameters.self_signed(&key).expect("a certificate").pem()).expect("written");
+        };
+        write();
+        let first = roots(Some(&path)).expect("roots");
+        assert!(Arc::ptr_eq(&first, &roots(Some(&path)).expect("roots")));
+        write();
+        let second = roots(Some(&path)).expect("roots");
+        assert!(!Arc::ptr_eq(&first, &second), "the file was replaced");
+        assert_ne!(first.subjects().len(), 0);
     }
 
     #[test]

@@ -35,7 +35,10 @@ const BYTES_PER_S_MIN: u64 = 10_000_000;
 const TICK_MS: f64 = 10.0;
 
 pub struct Figures {
+    /// With the Service Bus feed.
     pub idle_rss_mib: f64,
+    /// With a bucket, a webhook and a drop as well.
+    pub idle_four_feeds_rss_mib: f64,
     /// The part of it that is no page of the program's own file; the kernel can drop those at any time.
     pub idle_own_mib: f64,
     pub idle_cpu_ms_per_s: f64,
@@ -50,7 +53,8 @@ pub async fn figures() -> Result<Figures> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let settings = SandboxSettings { blob_tls: true, broker_tls: true, ..SandboxSettings::new(folder.path()) };
     let sandbox = Sandbox::start(settings).await?;
-    let daemon = Daemon::start(folder.path(), &sandbox)?;
+    let idle_four_feeds_rss_mib = idle_with_four_feeds(folder.path(), &sandbox).await?;
+    let daemon = Daemon::start(folder.path(), &one_feed(&sandbox))?;
 
     daemon.wait("the feed is connected", STEP_LIMIT, is_connected).await?;
     let cpu_before = daemon.cpu_ms()?;
@@ -73,6 +77,7 @@ pub async fn figures() -> Result<Figures> {
 
     let figures = Figures {
         idle_rss_mib,
+        idle_four_feeds_rss_mib,
         idle_own_mib,
         idle_cpu_ms_per_s,
         file_mib: mib(done.bytes),
@@ -83,6 +88,25 @@ pub async fn figures() -> Result<Figures> {
     daemon.stop().await?;
     sandbox.stop().await;
     Ok(figures)
+}
+
+/// The Service Bus feed alone, which most installations have.
+fn one_feed(sandbox: &Sandbox) -> String {
+    let access = sandbox.configuration_of_access();
+    format!(
+        "{access}\n[[route]]\nname = \"everything\"\nblob_types = [\"*\"]\nsinks = [\"files\"]\n\n\
+         [[sink]]\nname = \"files\"\ntype = \"directory\"\npath = \"delivered\"\n\n[inbox]\npath = \"inbox.db\"\n"
+    )
+}
+
+async fn idle_with_four_feeds(folder: &Path, sandbox: &Sandbox) -> Result<f64> {
+    let text = sandbox.configuration().replace("\"inbox.db\"", "\"four.db\"");
+    let daemon = Daemon::start(folder, &text)?;
+    daemon.wait("a feed is connected", STEP_LIMIT, is_connected).await?;
+    tokio::time::sleep(IDLE).await;
+    let rss_mib = daemon.status_mib("VmRSS")?;
+    daemon.stop().await?;
+    Ok(rss_mib)
 }
 
 fn file_bytes() -> Result<u64> {
@@ -111,10 +135,10 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(folder: &Path, sandbox: &Sandbox) -> Result<Self> {
+    fn start(folder: &Path, text: &str) -> Result<Self> {
         let (config, log) = (folder.join("daemon.toml"), folder.join("daemon.log"));
         let more = format!("[work]\nworkers = {WORKERS}\n\n[ops]\nlisten = \"127.0.0.1:0\"\n");
-        std::fs::write(&config, format!("{}\n{more}", sandbox.configuration()))?;
+        std::fs::write(&config, format!("{text}\n{more}"))?;
         let child = Command::new(env!("CARGO_BIN_EXE_longshore"))
             .arg("--config")
             .arg(&config)

@@ -30,6 +30,7 @@ fn main() -> Result<()> {
     println!("|---------------------------------------|---------------|");
     println!("| idle and connected, RSS, MiB          | {:>13.1} |", program.idle_rss_mib);
     println!("| of which not mapped from files, MiB   | {:>13.1} |", program.idle_own_mib);
+    println!("| the same with four feeds, RSS, MiB    | {:>13.1} |", program.idle_four_feeds_rss_mib);
     println!("| idle, processor time, ms a second     | {:>13.1} |", program.idle_cpu_ms_per_s);
     println!("| delivering one large file, peak, MiB  | {:>13.1} |", program.big_file_rss_mib);
     println!("| after that, RSS, MiB                  | {:>13.1} |", program.after_rss_mib);
@@ -50,6 +51,7 @@ fn main() -> Result<()> {
         serde_json::json!({
             "big_file_rss_mib": rounded(program.big_file_rss_mib),
             "idle_rss_mib": rounded(program.idle_rss_mib),
+            "idle_four_feeds_rss_mib": rounded(program.idle_four_feeds_rss_mib),
             "idle_own_mib": rounded(program.idle_own_mib),
             "idle_cpu_ms_per_s": rounded(program.idle_cpu_ms_per_s),
             "start_ms_1m": rounded(large.start_ms),
