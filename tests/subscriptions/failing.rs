@@ -77,6 +77,18 @@ async fn a_token_that_is_refused_is_renewed_and_one_that_cannot_be_is_signed_in_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_token_near_its_end_is_renewed_before_it_is_shown() {
+    let settings = FftSettings { token_lifetime: std::time::Duration::from_secs(30), ..FftSettings::default() };
+    let world = World::with(&["ORDER_CREATED", "ORDER_MODIFIED"], "", settings).await;
+    world.ends(0, &["apply", "--yes"]).await;
+    let requests = world.vendor.requests();
+    assert!(requests.iter().all(|request| request.status < 400), "{requests:?}");
+    let renewed = requests.iter().filter(|request| request.path.starts_with("/v1/token")).count();
+    let asked = requests.iter().filter(|request| request.path.starts_with("/api/")).count();
+    assert_eq!(renewed + 1, asked, "signed in once, and renewed for each request after that");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_may_not_is_told_what_to_do() {
     let settings = FftSettings { is_administrator: false, ..FftSettings::default() };
     let world = World::with(&["ORDER_CREATED"], "", settings).await;

@@ -23,7 +23,7 @@ const REFRESH: &str = "https://securetoken.googleapis.com";
 const SECTION: &str = "`feed.subscriptions`";
 
 impl Rules<'_, '_> {
-    /// The subscriptions, if there are any. `skipped` says of an event whether the feed's own filter leaves it out.
+    /// The subscriptions, if there are any. The feed's own `blob_type` and `filter` say which events it would skip.
     pub(super) fn subscriptions(
         &mut self,
         written: &Written<Subscriptions>,
