@@ -233,3 +233,39 @@ async fn an_event_that_arrives_twice_and_one_that_came_while_nobody_listened_are
     assert_eq!(found, names);
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn the_demo_of_all_feeds_loses_nothing_and_doubles_nothing_and_accounts_for_each() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("demo").display().to_string();
+    let arguments = ["demo", "--feed", "all", "--files", "8", "--records", "800", "--dir", &dir, "--json"];
+    let demo = Command::new(env!("CARGO_BIN_EXE_longshore")).args(arguments).kill_on_drop(true).output();
+    let output = tokio::time::timeout(LIMIT, demo).await.expect("in time").expect("it runs");
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error} in {output:?}"));
+    assert!(output.status.success(), "{outcome}");
+    assert_eq!((&outcome["lost"], &outcome["duplicated"], &outcome["parked"]), (&0.into(), &0.into(), &0.into()));
+    let feeds = outcome["feeds"].as_object().expect("an object");
+    assert_eq!(feeds.keys().collect::<Vec<_>>(), ["bucket", "drop", "eg", "webhook"]);
+    let number = |value: &Value| value.as_u64().expect("a number");
+    for (name, feed) in feeds {
+        let records = &feed["records"];
+        let parts = ["delivered", "filtered", "parked", "quarantined"].map(|part| number(&records[part]));
+        assert!(
+            number(&records["read"]) > 0 && number(&records["read"]) == parts.iter().sum::<u64>(),
+            "{name}: {feed}"
+        );
+        assert_eq!((&feed["lost"], &feed["duplicated"]), (&0.into(), &0.into()), "{name}: {feed}");
+    }
+    for pointer in ["/notices", "/records/read", "/records/delivered", "/records/quarantined"] {
+        let sum: u64 = feeds.values().map(|feed| number(feed.pointer(pointer).expect("a count"))).sum();
+        assert_eq!(sum, number(outcome.pointer(pointer).expect("a count")), "{pointer} in {outcome}");
+    }
+    // Four files and one of them again; five CSVs a day, two rows broken; ten events and one body that is no JSON.
+    assert_eq!(
+        (&feeds["bucket"]["notices"], &feeds["drop"]["notices"], &feeds["webhook"]["notices"]),
+        (&5.into(), &10.into(), &11.into())
+    );
+    assert_eq!(feeds["drop"]["records"]["quarantined"], 2);
+    // The zip that came again, an event, and three announcements.
+    assert_eq!(outcome["notices_duplicate"], 5 + 1 + 3);
+}

@@ -90,7 +90,7 @@ ca_file = "ca.pem"
 endpoint = {endpoint}
 content_type = "application/x-jsonlines"
 blob_type = "fft.export"
-poll = "2s"
+poll = "1s"
 "#,
             bucket = quoted(&self.settings().bucket),
             endpoint = quoted(self.bucket_url().as_str()),
@@ -122,8 +122,8 @@ secret_file = "webhook-secret"
 name = "drop"
 type = "drop"
 source = {source}
-poll = "1s"
-stable_for = "2s"
+poll = "500ms"
+stable_for = "1s"
 "#
         )
     }

@@ -7,8 +7,6 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::load::name_of;
-
 /// What was found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -19,8 +17,8 @@ pub struct Found {
 }
 
 /// Holds `names`, of every record that lies in the output, against `expected`.
-pub fn compare(expected: &[&str], names: impl IntoIterator<Item = String>) -> Found {
-    let mut open: HashMap<&str, u64> = expected.iter().map(|name| (*name, 0)).collect();
+pub fn compare(expected: &[String], names: impl IntoIterator<Item = String>) -> Found {
+    let mut open: HashMap<&str, u64> = expected.iter().map(|name| (name.as_str(), 0)).collect();
     let mut found = Found::default();
     for name in names {
         match open.get_mut(name.as_str()) {
@@ -94,6 +92,26 @@ pub fn names_in_table(database: &Path, table: &str) -> anyhow::Result<Vec<String
         .collect()
 }
 
+/// What names a record of the samples, whichever form it was delivered in.
+pub fn name_of(record: &Value) -> Option<String> {
+    // As JSON, as a row of CSV, and as an element of XML under its name; last the events of the other vendors.
+    const POINTERS: [&str; 10] = [
+        "/priceGuid",
+        "/identifier/sku",
+        "/storeNo",
+        "/customerNo",
+        "/Customer/customerNo",
+        "/code",
+        "/StoreGroup/code",
+        "/eventId",
+        "/id",
+        "/tenantArticleId",
+    ];
+    // A payload may be a bare text.
+    let found = POINTERS.iter().find_map(|pointer| record.pointer(pointer)).or(record.is_string().then_some(record))?;
+    Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +119,7 @@ mod tests {
     #[test]
     fn a_record_that_lies_nowhere_is_lost_and_one_that_lies_twice_is_doubled() {
         let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        let found = compare(&["a", "b", "c"], texts(&["a", "b", "b", "x"]));
+        let found = compare(&texts(&["a", "b", "c"]), texts(&["a", "b", "b", "x"]));
         assert_eq!(found, Found { lost: 1, duplicated: 2 });
     }
 }

@@ -1,5 +1,6 @@
 //! What the demo shows: a line that moves, and the table in the end.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,26 +14,33 @@ use crate::ops::Metrics;
 use crate::record::Counts;
 
 use super::account::Found;
+use super::feeds::Played;
 
 /// The line that moves, on standard error; silent where that is no terminal.
 pub struct Screen {
     bar: ProgressBar,
-    notices: u64,
-    published: std::cell::Cell<u64>,
+    expected: Cell<u64>,
+    published: Cell<u64>,
 }
 
 impl Screen {
-    /// A line that ends at `notices`.
-    pub fn new(notices: u64) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(notices), ProgressDrawTarget::stderr_with_hz(10));
+    /// A line that ends where it is told to by [`Screen::expect`].
+    pub fn new() -> Self {
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
         let style = "{spinner} {pos}/{len} notices ended  {wide_bar}  {msg}  {elapsed}";
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Self { bar, notices, published: std::cell::Cell::new(0) }
+        Self { bar, expected: Cell::new(0), published: Cell::new(0) }
     }
 
-    /// One more file was published.
-    pub fn published(&self) {
-        self.published.set(self.published.get() + 1);
+    /// So many more notices come.
+    pub fn expect(&self, notices: u64) {
+        self.expected.set(self.expected.get() + notices);
+        self.bar.set_length(self.expected.get());
+    }
+
+    /// What makes so many notices was published.
+    pub fn published(&self, notices: u64) {
+        self.published.set(self.published.get() + notices);
         self.bar.set_message(format!("{} published", self.published.get()));
         self.bar.tick();
     }
@@ -47,11 +55,11 @@ impl Screen {
     }
 
     /// Shows how far the daemon is.
-    pub fn show(&mut self, summary: &Summary, woken: u64) {
+    pub fn show(&self, summary: &Summary, woken: u64) {
         let counts = summary.notices;
         let ended = counts.finished + counts.skipped + counts.quarantined;
         // Woken records come in notices of their own.
-        self.bar.set_length(self.notices.max(ended + counts.heard + counts.open));
+        self.bar.set_length(self.expected.get().max(ended + counts.heard + counts.open));
         self.bar.set_position(ended);
         self.bar.set_message(format!(
             "{} delivered, {} parked, {} woken",
@@ -84,6 +92,10 @@ pub struct Outcome {
     token_refreshes: u64,
     seconds: f64,
     output: String,
+    /// The same for each feed.
+    feeds: BTreeMap<&'static str, OfFeed>,
+    #[serde(skip)]
+    troubles: Vec<(&'static str, String)>,
     #[serde(skip)]
     by_blob_type: BTreeMap<String, Row>,
     #[serde(skip)]
@@ -92,12 +104,43 @@ pub struct Outcome {
     dir: String,
 }
 
+/// What the demo found out about one feed.
+#[derive(Debug, Serialize)]
+struct OfFeed {
+    notices: u64,
+    records: Counts,
+    lost: u64,
+    duplicated: u64,
+    /// Arrivals of what was stored already.
+    #[serde(skip)]
+    again: u64,
+    #[serde(skip)]
+    quarantined: u64,
+}
+
 #[derive(Debug, Default)]
 struct Row {
     notices: u64,
     counts: Counts,
     woken: u64,
     quarantined: u64,
+    again: u64,
+}
+
+impl Row {
+    /// Adds a notice; `true` where it is one of its own, and none of woken records.
+    fn add(&mut self, notice: &NoticeLine) -> bool {
+        self.again += notice.seen_count.saturating_sub(1);
+        if notice.woken_from.is_some() {
+            // Its records stand in the account of the notice that brought them.
+            self.woken += notice.counts.read;
+            return false;
+        }
+        self.notices += 1;
+        self.quarantined += u64::from(notice.state == NoticeState::Quarantined);
+        add(&mut self.counts, notice.counts);
+        true
+    }
 }
 
 impl Outcome {
@@ -105,29 +148,30 @@ impl Outcome {
     pub fn new(
         summary: &Summary,
         notices: &[NoticeLine],
-        found: Found,
+        played: Vec<(Found, Played)>,
         metrics: &Metrics,
         took: Duration,
         dir: &Path,
     ) -> Self {
         let mut by_blob_type: BTreeMap<String, Row> = BTreeMap::new();
+        let mut by_feed: BTreeMap<&str, Row> = BTreeMap::new();
         let mut quarantined = Vec::new();
         for notice in notices {
             let blob_type = if notice.blob_type.is_empty() { "(not readable)" } else { &notice.blob_type };
-            let row = by_blob_type.entry(blob_type.to_owned()).or_default();
-            if notice.woken_from.is_some() {
-                // Its records stand in the account of the notice that brought them.
-                row.woken += notice.counts.read;
-                continue;
-            }
-            row.notices += 1;
-            add(&mut row.counts, notice.counts);
-            if notice.state == NoticeState::Quarantined {
-                row.quarantined += 1;
-                quarantined.push((notice.id.0, blob_type.to_owned(), notice.reason.clone().unwrap_or_default()));
+            by_feed.entry(notice.feed.as_str()).or_default().add(notice);
+            let is_own = by_blob_type.entry(blob_type.to_owned()).or_default().add(notice);
+            if is_own && notice.state == NoticeState::Quarantined {
+                // Its feed says more of it than a blob type that nobody could read.
+                let of = if played.len() > 1 { format!("{} {blob_type}", notice.feed) } else { blob_type.to_owned() };
+                quarantined.push((notice.id.0, of, notice.reason.clone().unwrap_or_default()));
             }
         }
         quarantined.sort();
+        let mut feeds = BTreeMap::new();
+        for (found, played) in &played {
+            let row = by_feed.remove(played.feed.name()).unwrap_or_default();
+            feeds.insert(played.feed.name(), OfFeed::new(&row, *found));
+        }
         let mut records = Counts::default();
         by_blob_type.values().for_each(|row| add(&mut records, row.counts));
         Self {
@@ -135,13 +179,15 @@ impl Outcome {
             records,
             parked: summary.parked.records,
             woken: metrics.records_woken.get(),
-            lost: found.lost,
-            duplicated: found.duplicated,
-            notices_duplicate: notices.iter().map(|notice| notice.seen_count.saturating_sub(1)).sum(),
+            lost: feeds.values().map(|feed| feed.lost).sum(),
+            duplicated: feeds.values().map(|feed| feed.duplicated).sum(),
+            notices_duplicate: feeds.values().map(|feed| feed.again).sum(),
             notices_quarantined: summary.notices.quarantined,
             token_refreshes: metrics.token_refreshes.get(),
             seconds: (took.as_secs_f64() * 100.0).round() / 100.0,
             output: dir.join("output").display().to_string(),
+            feeds,
+            troubles: played.into_iter().map(|(_, played)| (played.feed.name(), played.trouble)).collect(),
             by_blob_type,
             quarantined,
             dir: dir.display().to_string(),
@@ -155,11 +201,37 @@ impl Outcome {
 
     /// For people.
     pub fn table(&self) -> String {
+        let mut text = if self.feeds.len() > 1 { self.rows_of_feeds() } else { self.rows_of_blob_types() };
+        text.push_str("\nin the middle:\n");
+        for (feed, trouble) in &self.troubles {
+            let _ = writeln!(text, "  {feed:<8} {trouble}");
+        }
+        if self.feeds.contains_key("eg") {
+            let _ = writeln!(
+                text,
+                "\n{} records came before what they refer to: they were parked, and woken when it had landed; {} are left",
+                HumanCount(self.woken),
+                HumanCount(self.parked)
+            );
+        }
+        if !self.quarantined.is_empty() {
+            text.push_str("\nset aside whole, each with its reason:\n");
+        }
+        for (id, of, reason) in &self.quarantined {
+            let _ = writeln!(text, "  {id:>4}  {of}: {}", short(reason));
+        }
+        self.verdict(&mut text);
+        text
+    }
+
+    fn rows_of_blob_types(&self) -> String {
         let mut text = String::new();
+        let longest = self.by_blob_type.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+        let width = (longest + 1).max(26);
         let mut line = |columns: [&str; 9]| {
             let [name, notices, read, delivered, filtered, woken, parked, quarantined, whole] = columns;
             let row = format!(
-                "{name:<26}{notices:>7}{read:>10}{delivered:>10}{filtered:>9}{woken:>9}{parked:>7}{quarantined:>12}{whole:>7}"
+                "{name:<width$}{notices:>7}{read:>10}{delivered:>10}{filtered:>9}{woken:>9}{parked:>7}{quarantined:>12}{whole:>7}"
             );
             let _ = writeln!(text, "{}", row.trim_end());
         };
@@ -186,37 +258,103 @@ impl Outcome {
             counts: self.records,
             woken: self.by_blob_type.values().map(|row| row.woken).sum(),
             quarantined: self.notices_quarantined,
+            again: 0,
         };
         show("all", &all);
-        let _ = writeln!(
-            text,
-            "\n{} records came before what they refer to: they were parked, and woken when it had landed; {} are left",
-            HumanCount(self.woken),
-            HumanCount(self.parked)
-        );
-        let _ = writeln!(text, "\nset aside whole, each with its reason:");
-        for (id, blob_type, reason) in &self.quarantined {
-            let _ = writeln!(text, "  {id:>4}  {blob_type}: {}", short(reason));
+        text
+    }
+
+    fn rows_of_feeds(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, columns: [String; 9]| {
+            let [notices, again, read, delivered, filtered, parked, quarantined, whole, verdict] = columns;
+            let _ = writeln!(
+                text,
+                "{name:<9}{notices:>8}{again:>7}{read:>10}{delivered:>11}{filtered:>10}{parked:>8}{quarantined:>13}{whole:>7}{verdict:>16}"
+            );
+        };
+        let head =
+            ["notices", "again", "read", "delivered", "filtered", "parked", "quarantined", "whole", "lost / doubled"];
+        line("feed", head.map(str::to_owned));
+        let mut show = |name: &str, feed: &OfFeed| {
+            let count = |number: u64| HumanCount(number).to_string();
+            let OfFeed { notices, records, again, quarantined, lost, duplicated, .. } = feed;
+            line(
+                name,
+                [
+                    count(*notices),
+                    count(*again),
+                    count(records.read),
+                    count(records.delivered),
+                    count(records.filtered),
+                    count(records.parked),
+                    count(records.quarantined),
+                    count(*quarantined),
+                    format!("{} / {}", count(*lost), count(*duplicated)),
+                ],
+            );
+        };
+        for (name, feed) in &self.feeds {
+            show(name, feed);
         }
+        show(
+            "all",
+            &OfFeed {
+                notices: self.notices,
+                records: self.records,
+                again: self.notices_duplicate,
+                quarantined: self.notices_quarantined,
+                lost: self.lost,
+                duplicated: self.duplicated,
+            },
+        );
+        text.push_str(
+            "again: arrived once more, and stored once. quarantined: single records; whole: notices. Both with their reason.\n",
+        );
+        text
+    }
+
+    fn verdict(&self, text: &mut String) {
         let verdict = if self.is_clean() { "nothing lost, nothing twice" } else { "NOT AS IT SHOULD BE" };
         let _ = writeln!(
             text,
-            "\n{verdict}: {} lost, {} doubled; {} announcements came twice and were stored once; \
-             tokens were fetched {} times\n{} notices and {} records in {} s",
-            self.lost,
-            self.duplicated,
-            self.notices_duplicate,
-            self.token_refreshes,
-            self.notices,
+            "\n{verdict}: {} lost, {} doubled; {} notices came twice and were stored once",
+            self.lost, self.duplicated, self.notices_duplicate,
+        );
+        if self.token_refreshes > 0 {
+            let _ = writeln!(text, "EG Retail's tokens were fetched {} times", self.token_refreshes);
+        }
+        let _ = writeln!(
+            text,
+            "{} notices and {} records in {} s\n",
+            HumanCount(self.notices),
             HumanCount(self.records.read),
             self.seconds
         );
-        let _ = writeln!(
-            text,
-            "\nfiles     {}\nshop      {}/shop.db\nlook      longshore --config {}/longshore.toml status | notices | show 1",
-            self.output, self.dir, self.dir
-        );
-        text
+        let dir = &self.dir;
+        let has = |feed: &str| self.feeds.contains_key(feed);
+        if has("eg") || has("drop") || has("webhook") {
+            let _ = writeln!(text, "files     {}", self.output);
+        }
+        for (feed, name) in [("eg", "shop"), ("bucket", "events")] {
+            if has(feed) {
+                let _ = writeln!(text, "{name:<9} {dir}/{name}.db");
+            }
+        }
+        let _ = writeln!(text, "look      longshore --config {dir}/longshore.toml status | notices | show 1");
+    }
+}
+
+impl OfFeed {
+    fn new(row: &Row, found: Found) -> Self {
+        Self {
+            notices: row.notices,
+            records: row.counts,
+            lost: found.lost,
+            duplicated: found.duplicated,
+            again: row.again,
+            quarantined: row.quarantined,
+        }
     }
 }
 
@@ -234,4 +372,55 @@ fn add(sum: &mut Counts, counts: Counts) {
     sum.filtered += counts.filtered;
     sum.parked += counts.parked;
     sum.quarantined += counts.quarantined;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_feed(notices: u64, read: u64, quarantined: u64, again: u64, lost: u64) -> OfFeed {
+        let records = Counts { read, delivered: read - quarantined, quarantined, ..Counts::default() };
+        OfFeed { notices, records, lost, duplicated: 0, again, quarantined: 0 }
+    }
+
+    fn outcome(lost: u64) -> Outcome {
+        let feeds = BTreeMap::from([("drop", of_feed(10, 2_020, 2, 5, 0)), ("webhook", of_feed(80, 90, 0, 8, lost))]);
+        let trouble = |feed, text: &str| (feed, text.to_owned());
+        Outcome {
+            notices: 90,
+            records: Counts { read: 2_110, delivered: 2_108, quarantined: 2, ..Counts::default() },
+            parked: 0,
+            woken: 0,
+            lost,
+            duplicated: 0,
+            notices_duplicate: 13,
+            notices_quarantined: 1,
+            token_refreshes: 0,
+            seconds: 3.25,
+            output: "/demo/output".to_owned(),
+            feeds,
+            troubles: vec![trouble("drop", "a zip sent again"), trouble("webhook", "8 events twice")],
+            by_blob_type: BTreeMap::new(),
+            quarantined: vec![(7, "webhook (not readable)".to_owned(), "the body is no JSON".to_owned())],
+            dir: "/demo".to_owned(),
+        }
+    }
+
+    #[test]
+    fn several_feeds_end_in_a_table_with_a_row_for_each() {
+        insta::assert_snapshot!(outcome(0).table());
+    }
+
+    #[test]
+    fn a_record_that_one_feed_lost_is_told_in_its_row_and_spoils_the_whole() {
+        assert!(outcome(0).is_clean());
+        let outcome = outcome(3);
+        assert!(!outcome.is_clean());
+        let table = outcome.table();
+        assert!(table.lines().any(|line| line.starts_with("webhook") && line.ends_with("3 / 0")), "{table}");
+        assert!(table.contains("NOT AS IT SHOULD BE: 3 lost"), "{table}");
+        let json = serde_json::to_value(&outcome).expect("JSON");
+        assert_eq!(json["feeds"]["webhook"]["lost"], 3);
+        assert_eq!(json["feeds"]["drop"]["records"]["quarantined"], 2);
+    }
 }

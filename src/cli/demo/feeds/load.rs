@@ -1,7 +1,8 @@
-//! What the demo publishes, in which order, and which records each file must bring.
+//! What the demo publishes for EG Retail, in which order, and which records each file must bring.
 
 use serde_json::Value;
 
+use super::super::account::name_of;
 use crate::sandbox::sample::ugly::Ugly;
 use crate::sandbox::sample::{Compression, Format, Kind, STORE_GROUPS, SampleSpec};
 use crate::sandbox::{FileSource, PublishRequest};
@@ -137,22 +138,6 @@ fn expected(spec: &SampleSpec) -> Vec<String> {
 /// What the route of the stores asks for; see the demo's configuration.
 fn is_open(store: &Value) -> bool {
     store.get("isOpen") == Some(&Value::Bool(true))
-}
-
-/// What names a record of the samples, whichever form it was delivered in.
-pub fn name_of(record: &Value) -> Option<String> {
-    // As JSON, as a row of CSV, and as an element of XML under its name.
-    const POINTERS: [&str; 7] = [
-        "/priceGuid",
-        "/identifier/sku",
-        "/storeNo",
-        "/customerNo",
-        "/Customer/customerNo",
-        "/code",
-        "/StoreGroup/code",
-    ];
-    let found = POINTERS.iter().find_map(|pointer| record.pointer(pointer))?;
-    Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
 }
 
 #[cfg(test)]
