@@ -215,6 +215,8 @@ pub enum Finish {
         error: String,
         /// Whether this uses up an attempt.
         uses_attempt: bool,
+        /// Whether more was confirmed since the delivery was claimed: its attempts count anew.
+        has_progressed: bool,
     },
     /// Set aside until a person decides.
     Quarantine {

@@ -1,6 +1,7 @@
 //! The account of one delivery while it runs.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Class;
 use crate::fail_point::{FailPoint, reach};
@@ -38,6 +39,9 @@ pub(super) struct Account<'a> {
     changes: Changes,
     /// More records than this set aside, and the whole delivery is quarantined.
     bad_records_max: u64,
+    /// To be set once more is confirmed than `confirmed_before`.
+    has_progressed: &'a AtomicBool,
+    confirmed_before: u64,
     /// How much of a refused record is kept.
     bad_record_bytes_kept: usize,
     /// The blob type of all records, where a woken notice is of its records' own.
@@ -45,7 +49,13 @@ pub(super) struct Account<'a> {
 }
 
 impl<'a> Account<'a> {
-    pub(super) fn resume(tools: &'a Tools, claim: &Claim, resume_after: u64, limits: &PayloadLimits) -> Self {
+    pub(super) fn resume(
+        tools: &'a Tools,
+        claim: &Claim,
+        resume_after: u64,
+        limits: &PayloadLimits,
+        has_progressed: &'a AtomicBool,
+    ) -> Self {
         let stored = claim.progress;
         // A sink that starts over, or lies behind, has its records counted anew; bad ones are written over themselves.
         // Nothing is confirmed where a sink only held records: whatever was counted then is counted again.
@@ -63,6 +73,9 @@ impl<'a> Account<'a> {
             orphaned: 0,
             changes: Changes::default(),
             bad_records_max: limits.bad_records_max,
+            has_progressed,
+            // A sink that has lost what it had confirmed goes over the same ground again, which is no progress.
+            confirmed_before: if resume_after < stored.confirmed { u64::MAX } else { stored.confirmed },
             bad_record_bytes_kept: limits.bad_record_bytes_kept,
             own_type: is_typed.then(|| claim.notice.metadata.blob_type.clone()),
         }
@@ -192,9 +205,13 @@ impl<'a> Account<'a> {
             };
             self.tools.inbox.progress(self.key, progress, remarks).await?;
             if self.changes.len() == 0 {
-                return Ok(());
+                break;
             }
         }
+        if progress.confirmed > self.confirmed_before {
+            self.has_progressed.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     pub(super) fn close(mut self, location: String) -> Done {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicUsize, Ordering as AtomicOrdering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering as AtomicOrdering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -289,9 +289,9 @@ impl Workers {
             self.end(&claim, finish, Remarks::default(), heartbeat, abandon).await;
             return;
         }
-        let started = tokio::time::Instant::now();
+        let (started, has_progressed) = (tokio::time::Instant::now(), AtomicBool::new(false));
         let result = tokio::select! {
-            result = AssertUnwindSafe(run::deliver(&self.tools, &claim)).catch_unwind() => {
+            result = AssertUnwindSafe(run::deliver(&self.tools, &claim, &has_progressed)).catch_unwind() => {
                 // A panic over one payload must not cost a worker: it is a failed attempt like another.
                 result.unwrap_or_else(|_| Err(Stopped::Failed(panicked())))
             }
@@ -322,7 +322,9 @@ impl Workers {
                     );
                 }
             }
-            Err(Stopped::Failed(failure)) => self.failed(&claim, failure, heartbeat, abandon).await,
+            Err(Stopped::Failed(failure)) => {
+                self.failed(&claim, failure, has_progressed.into_inner(), heartbeat, abandon).await;
+            }
             Err(Stopped::Superseded(_)) => unreachable!("such a delivery ends well"),
             Err(Stopped::NotYet { due, why }) => {
                 tracing::debug!(why, %due, "the delivery waits");
@@ -335,7 +337,7 @@ impl Workers {
             Err(Stopped::Inbox(error)) => {
                 let failure =
                     Failure { side: Side::Sink, class: error.class(), error: chain(&error), retry_after: None };
-                self.failed(&claim, failure, heartbeat, abandon).await;
+                self.failed(&claim, failure, has_progressed.into_inner(), heartbeat, abandon).await;
             }
         }
     }
@@ -359,7 +361,14 @@ impl Workers {
         }
     }
 
-    async fn failed(&self, claim: &Claim, failure: Failure, heartbeat: &Heartbeat, abandon: &CancellationToken) {
+    async fn failed(
+        &self,
+        claim: &Claim,
+        failure: Failure,
+        has_progressed: bool,
+        heartbeat: &Heartbeat,
+        abandon: &CancellationToken,
+    ) {
         let waits = {
             let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
             let count = waits.entry(claim.key.delivery).or_insert(0);
@@ -368,7 +377,8 @@ impl Workers {
         };
         let class = failure.class;
         let error = failure.error.clone();
-        let tries = Tries { attempt: claim.attempt, waits, since: claim.since, now: self.tools.inbox.now() };
+        let (now, since) = (self.tools.inbox.now(), claim.since);
+        let tries = Tries { attempt: claim.attempt, waits, has_progressed, since, now };
         let finish = retry::decide(&self.settings, failure, tries, fastrand::f64());
         match &finish {
             Finish::Retry { due, .. } => {

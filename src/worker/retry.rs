@@ -2,7 +2,7 @@
 //!
 //! | class | tried again | uses an attempt | until |
 //! |---|---|---|---|
-//! | transient | after a growing wait | yes | `attempts_max` |
+//! | transient | after a growing wait | yes | `attempts_max`, counted anew when more was confirmed meanwhile |
 //! | throttled | when the other side says, or after a growing wait | no: it is alive and asks for time | for ever |
 //! | unauthorized, vendor's side | after a growing wait | no: the notice is not to blame | for ever |
 //! | unauthorized, sink's side | after a growing wait | yes | `attempts_max` |
@@ -49,6 +49,9 @@ pub struct Tries {
     pub attempt: u32,
     /// Failures in a row that used up no attempt, this one included.
     pub waits: u32,
+    /// Whether more was confirmed since the delivery was claimed: what comes further is no hopeless case, and its attempts
+    /// count anew from this failure on.
+    pub has_progressed: bool,
     /// When the delivery was first made ready.
     pub since: UnixMs,
     /// The present moment.
@@ -65,18 +68,19 @@ pub fn decide(settings: &WorkSettings, failure: Failure, tries: Tries, jitter: f
         Class::Unauthorized => side == Side::Sink,
         Class::Throttled | Class::MissingObject | Class::DiskFull => false,
     };
-    if uses_attempt && tries.attempt >= settings.attempts_max {
+    let attempt = if tries.has_progressed { 1 } else { tries.attempt };
+    if uses_attempt && attempt >= settings.attempts_max {
         return Finish::Quarantine {
             class,
-            error: format!("{error} (attempt {} of {})", tries.attempt, settings.attempts_max),
+            error: format!("{error} (attempt {attempt} of {})", settings.attempts_max),
         };
     }
     if class == Class::MissingObject && tries.now.since(tries.since) >= settings.missing_object_for {
         return Finish::Quarantine { class, error };
     }
-    let step = if uses_attempt { tries.attempt } else { tries.waits };
+    let step = if uses_attempt { attempt } else { tries.waits };
     let wait = backoff(settings.retry, step, jitter).max(retry_after.unwrap_or_default());
-    Finish::Retry { due: tries.now.plus(wait), class, error, uses_attempt }
+    Finish::Retry { due: tries.now.plus(wait), class, error, uses_attempt, has_progressed: tries.has_progressed }
 }
 
 /// Whether a claimed delivery is given up before it is begun: one that takes the process with it each time loses its
@@ -108,7 +112,7 @@ mod tests {
     use super::*;
 
     fn tries(attempt: u32, waits: u32) -> Tries {
-        Tries { attempt, waits, since: UnixMs(0), now: UnixMs(1_000) }
+        Tries { attempt, waits, has_progressed: false, since: UnixMs(0), now: UnixMs(1_000) }
     }
 
     fn failure(side: Side, class: Class) -> Failure {
@@ -127,6 +131,16 @@ mod tests {
         let decide_at = |attempt| decide(&settings, failure(Side::Sink, Class::Transient), tries(attempt, 0), 0.0);
         assert!(matches!(decide_at(2), Finish::Retry { uses_attempt: true, .. }));
         assert!(matches!(decide_at(3), Finish::Quarantine { class: Class::Transient, .. }));
+    }
+
+    #[test]
+    fn what_comes_further_each_time_is_not_given_up() {
+        let settings = WorkSettings { attempts_max: 3, ..WorkSettings::default() };
+        let further = Tries { has_progressed: true, ..tries(3, 0) };
+        let finish = decide(&settings, failure(Side::Sink, Class::Transient), further, 0.0);
+        assert!(matches!(finish, Finish::Retry { uses_attempt: true, has_progressed: true, .. }));
+        let poison = decide(&settings, failure(Side::Vendor, Class::Poison), further, 0.0);
+        assert!(matches!(poison, Finish::Quarantine { .. }));
     }
 
     #[test]

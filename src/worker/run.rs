@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -107,7 +108,9 @@ pub(super) fn refusal(class: Class, error: String) -> Stopped {
 }
 
 /// Delivers what the claim holds. Cut off anywhere, it can be run again with the same end.
-pub(super) async fn deliver(tools: &Tools, claim: &Claim) -> Result<Done, Stopped> {
+///
+/// `has_progressed` is set once more is confirmed than was when it was claimed.
+pub(super) async fn deliver(tools: &Tools, claim: &Claim, has_progressed: &AtomicBool) -> Result<Done, Stopped> {
     let target = &claim.target;
     let Some(route) = tools.router.route(&target.route) else {
         let said = format!("the route `{}` is not configured any more; `longshore replay` plans it anew", target.route);
@@ -133,7 +136,9 @@ pub(super) async fn deliver(tools: &Tools, claim: &Claim) -> Result<Done, Stoppe
             Err(refusal(Class::Permanent, said))
         }
         Accepts::Bytes => whole(tools, claim, sink.as_ref(), delivery).await,
-        Accepts::Records => records(tools, claim, sink.as_ref(), (route, comparison.as_ref()), delivery).await,
+        Accepts::Records => {
+            records(tools, claim, sink.as_ref(), (route, comparison.as_ref()), delivery, has_progressed).await
+        }
     };
     if let (Ok(done), Some(comparison), None) = (&delivered, &comparison, claim.woken) {
         let counts = done.progress.counts;
@@ -170,6 +175,7 @@ async fn records(
     sink: &dyn Sink,
     (route, comparison): (&Route, Option<&Comparison<'_>>),
     delivery: DeliveryContext,
+    has_progressed: &AtomicBool,
 ) -> Result<Done, Stopped> {
     let payloads = tools.payloads_of(&claim.notice)?;
     let mut stream = payloads.open_records(&claim.notice, &route.settings().format, sink.batch_limits())?;
@@ -181,7 +187,7 @@ async fn records(
         while tools.inbox.forget_attempts(claim.key, what.clone()).await? {}
     }
     let family = Family::of(tools, claim, route);
-    let mut account = Account::resume(tools, claim, opened.resume_after, payloads.limits());
+    let mut account = Account::resume(tools, claim, opened.resume_after, payloads.limits(), has_progressed);
     let counted = account.counted();
     let intake = Intake { router: &tools.router, claim, route, family: family.as_ref(), comparison, counted };
     let mut transfer = opened.transfer;

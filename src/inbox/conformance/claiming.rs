@@ -109,9 +109,31 @@ pub(crate) async fn attempts_count_only_those_that_were_used_up(subject: Subject
         let claim = subject.must_claim().await;
         assert_eq!(claim.attempt, expected);
         let (class, error) = (Class::Unauthorized, "401".to_owned());
-        subject.finish(&claim, Finish::Retry { due: subject.now(), class, error, uses_attempt }).await;
+        subject
+            .finish(&claim, Finish::Retry { due: subject.now(), class, error, uses_attempt, has_progressed: false })
+            .await;
     }
     assert_eq!(subject.must_claim().await.attempt, 4);
+}
+
+pub(crate) async fn progress_lets_the_attempts_count_anew(subject: Subject) {
+    subject.ready("k", "T", 0).await;
+    for (has_progressed, expected) in [(false, 1), (false, 2), (true, 3), (false, 2), (false, 3)] {
+        let claim = subject.must_claim().await;
+        assert_eq!(claim.attempt, expected);
+        let (class, error) = (Class::Transient, "reset".to_owned());
+        let due = subject.now();
+        subject.finish(&claim, Finish::Retry { due, class, error, uses_attempt: true, has_progressed }).await;
+    }
+    subject.must_claim().await;
+    subject.clock.advance(LEASE);
+    let claim = subject.must_claim().await;
+    assert_eq!((claim.attempt, claim.lost), (4, 1));
+    let (class, error) = (Class::Transient, "reset".to_owned());
+    let due = subject.now();
+    subject.finish(&claim, Finish::Retry { due, class, error, uses_attempt: true, has_progressed: true }).await;
+    let claim = subject.must_claim().await;
+    assert_eq!((claim.attempt, claim.lost), (2, 0));
 }
 
 pub(crate) async fn a_released_delivery_is_ready_at_once(subject: Subject) {

@@ -60,6 +60,7 @@ macro_rules! inbox_conformance {
             a_claim_that_ended_cannot_be_written_to
             a_retry_waits_until_it_is_due
             attempts_count_only_those_that_were_used_up
+            progress_lets_the_attempts_count_anew
             a_released_delivery_is_ready_at_once
             progress_is_there_for_the_next_attempt
             a_quarantined_delivery_is_not_given_out_again
@@ -335,6 +336,7 @@ impl Subject {
             class: crate::error::Class::Transient,
             error: "reset".to_owned(),
             uses_attempt: true,
+            has_progressed: false,
         }
     }
 

@@ -159,7 +159,13 @@ impl Run {
             }
             Step::Retry(which, wait, uses_attempt) => {
                 let due = self.subject.now().plus(Duration::from_secs(wait));
-                let finish = Finish::Retry { due, class: Class::Transient, error: "reset".to_owned(), uses_attempt };
+                let finish = Finish::Retry {
+                    due,
+                    class: Class::Transient,
+                    error: "reset".to_owned(),
+                    uses_attempt,
+                    has_progressed: false,
+                };
                 if let Some(delivery) = self.finish(which, finish, DeliveryState::Ready).await {
                     delivery.attempts += u64::from(uses_attempt);
                     delivery.due = due;

@@ -86,12 +86,13 @@ pub(super) fn finish(
             settle_state(connection, notice_of(connection, key)?, now)?;
         }
         // What was set aside since the last progress lies behind it: the next attempt reads those records again.
-        Finish::Retry { due, class, error, uses_attempt } => {
+        Finish::Retry { due, class, error, uses_attempt, has_progressed } => {
             check_held(connection, key)?;
             end_attempt(connection, key, now, Ended::Retry(*class, error))?;
             connection
                 .prepare_cached(
-                    "UPDATE deliveries SET state = 'ready', attempts = attempts + ?2, due = ?3, class = ?4, error = ?5, \
+                    "UPDATE deliveries SET state = 'ready', attempts = iif(?6, 0, attempts) + ?2, \
+                     lost = iif(?6, 0, lost), due = ?3, class = ?4, error = ?5, \
                      worker = NULL, claimed = NULL, lease_until = NULL WHERE id = ?1",
                 )?
                 .execute(params![
@@ -99,7 +100,8 @@ pub(super) fn finish(
                     i64::from(*uses_attempt),
                     (*due > now).then_some(due.0),
                     class.as_str(),
-                    bounded(error)
+                    bounded(error),
+                    has_progressed
                 ])?;
         }
         Finish::Release => {
