@@ -86,6 +86,8 @@ pub struct FetchSettings {
     pub idle_timeout: Duration,
     /// How often one fetch resumes a broken body before the attempt fails.
     pub resumes_max: u32,
+    /// Bytes a second that a body must bring on the whole, or it is asked for again from there; 0 for any.
+    pub rate_min: u64,
     /// A CA file to trust besides the system's roots.
     pub ca_file: Option<std::path::PathBuf>,
 }
@@ -96,6 +98,7 @@ impl Default for FetchSettings {
             connect_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(30),
             resumes_max: 10,
+            rate_min: 1_024,
             ca_file: None,
         }
     }

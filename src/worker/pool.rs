@@ -328,7 +328,8 @@ impl Workers {
             Err(Stopped::Superseded(_)) => unreachable!("such a delivery ends well"),
             Err(Stopped::NotYet { due, why }) => {
                 tracing::debug!(why, %due, "the delivery waits");
-                let later = Finish::Retry { due, class: Class::Throttled, error: why, uses_attempt: false };
+                let class = Class::Throttled;
+                let later = Finish::Retry { due, class, error: why, uses_attempt: false, has_progressed: false };
                 self.end(&claim, later, Remarks::default(), heartbeat, abandon).await;
             }
             Err(Stopped::Inbox(error @ InboxError::LeaseLost(_))) => {

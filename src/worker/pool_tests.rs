@@ -129,12 +129,15 @@ struct Recorder {
     resume_after: u64,
     /// Confirms at the end only.
     holds: bool,
+    /// Takes one batch at each opening, and goes on there at the next.
+    breaks: bool,
     /// The classes of the errors that the ends meet, the next one last.
     ends: Mutex<Vec<Class>>,
     handed_over: Mutex<Vec<u64>>,
 }
 
-struct Recording(Arc<Recorder>);
+/// With how many batches it took.
+struct Recording(Arc<Recorder>, usize);
 
 #[async_trait]
 impl Sink for Recording {
@@ -154,8 +157,9 @@ impl Sink for Recording {
         BatchLimits { records_max: 4, bytes_max: 1 << 20 }
     }
 
-    async fn open(&self, _delivery: DeliveryContext, _progress: Progress) -> Result<Opened, SinkError> {
-        Ok(Opened { transfer: Box::new(Recording(Arc::clone(&self.0))), resume_after: self.0.resume_after })
+    async fn open(&self, _delivery: DeliveryContext, progress: Progress) -> Result<Opened, SinkError> {
+        let resume_after = if self.0.breaks { progress.confirmed } else { self.0.resume_after };
+        Ok(Opened { transfer: Box::new(Recording(Arc::clone(&self.0), 0)), resume_after })
     }
 
     async fn probe(&self) -> Result<String, SinkError> {
@@ -166,6 +170,10 @@ impl Sink for Recording {
 #[async_trait]
 impl Transfer for Recording {
     async fn deliver(&mut self, batch: &RecordBatch) -> Result<Delivered, SinkError> {
+        if self.0.breaks && self.1 > 0 {
+            return Err(SinkError::new(Class::Transient, "reset"));
+        }
+        self.1 += 1;
         self.0.handed_over.lock().unwrap().extend(batch.records().map(|record| record.number));
         Ok(Delivered { confirmed: !self.0.holds, refused: Vec::new() })
     }
@@ -247,7 +255,7 @@ impl Bench {
         };
         let opener =
             PayloadOpener::new(FetchSettings::default(), PayloadLimits::default(), None, self.context.clone()).unwrap();
-        let sink: Arc<dyn Sink> = Arc::new(Recording(Arc::clone(&self.sink)));
+        let sink: Arc<dyn Sink> = Arc::new(Recording(Arc::clone(&self.sink), 0));
         Workers::new(
             self.settings.clone(),
             self.inbox.clone(),
@@ -285,6 +293,17 @@ async fn records_that_the_sink_knows_and_the_inbox_does_not_are_counted_and_not_
     assert_eq!(bench.handed_over(), [7]);
     let counts = story.deliveries[0].progress.counts;
     assert_eq!(counts, Counts { read: 7, delivered: 6, quarantined: 1, ..Counts::default() });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_comes_further_with_each_attempt_is_not_given_up() {
+    let body: String = (1..=20).map(|number| format!("{number}\n")).collect();
+    let mut bench = Bench::new(&body, Recorder { breaks: true, ..Recorder::default() }).await;
+    bench.settings.retry = (Duration::ZERO, Duration::ZERO);
+    bench.settings.attempts_max = 2;
+    let story = bench.work_off().await;
+    assert_eq!(story.state, NoticeState::Finished, "{:?}", story.reason);
+    assert_eq!(bench.handed_over(), (1..=20).collect::<Vec<u64>>());
 }
 
 /// A sink that confirms at the end only; its first end meets an error of `class`.

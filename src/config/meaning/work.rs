@@ -215,6 +215,7 @@ impl Rules<'_, '_> {
             resumes_max: u32_of(
                 self.or("fetch.resumes_max", &written.resumes_max, Whole(default.resumes_max.into())).0,
             ),
+            rate_min: self.or("fetch.rate_min", &written.rate_min, Size(default.rate_min)).0,
             ca_file,
         }
     }

@@ -281,6 +281,7 @@ section! {
         connect_timeout: Time<100, HOUR>,
         idle_timeout: Time<100, HOUR>,
         resumes_max: Whole<0, 100_000>,
+        rate_min: Size<0>,
         ca_file: PathText,
     }
 }

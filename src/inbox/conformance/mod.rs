@@ -126,6 +126,7 @@ macro_rules! inbox_conformance {
             what_cannot_go_alone_stays_and_is_said
             a_record_of_a_delivery_under_way_is_not_released
             a_released_record_that_is_refused_again_is_set_aside_where_it_was_read
+            a_released_record_goes_under_its_own_type
             a_released_record_whose_parent_is_missing_is_parked_with_the_time_of_its_route
             an_orphan_is_let_go_without_its_parent_by_its_release
         );

@@ -106,6 +106,21 @@ pub(crate) async fn a_released_record_that_is_refused_again_is_set_aside_where_i
     assert_eq!(decide(&subject, RunKind::Discard, Decision::Discard).await, records(1));
 }
 
+pub(crate) async fn a_released_record_goes_under_its_own_type(subject: Subject) {
+    let own = BadRecord { blob_type: Some("Own".to_owned()), ..refused(7) };
+    let notice = with(&subject, "n", vec![refused(5), own]).await;
+    for _ in 0..2 {
+        assert_eq!(release(&subject).await, records(2));
+        for (number, blob_type) in [(5, "Price"), (7, "Own")] {
+            let claim = subject.must_claim_woken(notice, &format!("{{\"record\":{number}}}\n")).await;
+            assert_eq!(claim.notice.metadata.blob_type, blob_type);
+            let own = (blob_type == "Own").then(|| blob_type.to_owned());
+            let again = BadRecord { bytes: refused(number).bytes, blob_type: own, ..refused(1) };
+            end(&subject, &claim, done(0, 0, 1), vec![again].into()).await;
+        }
+    }
+}
+
 pub(crate) async fn a_released_record_whose_parent_is_missing_is_parked_with_the_time_of_its_route(subject: Subject) {
     let notice = with(&subject, "n", vec![refused(7)]).await;
     assert_eq!(release(&subject).await, records(1));

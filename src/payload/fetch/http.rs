@@ -7,8 +7,10 @@ use futures::StreamExt as _;
 use reqwest::StatusCode;
 use reqwest::header::{IF_MATCH, RANGE};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use url::Url;
 
+use super::pace::Pace;
 use super::validators::{self, Version};
 use super::{Ended, PAUSE_MAX, Piece, pause, send_pieces};
 use crate::access::{AccessError, AddressError, Refusal, TokenSet, TokenSource, read_address};
@@ -32,6 +34,8 @@ pub(super) struct Blobs<'a> {
     pub tokens: Option<&'a dyn TokenSource>,
     /// How often one fetch resumes a broken body.
     pub resumes_max: u32,
+    /// Bytes a second that a body must bring, on the whole.
+    pub rate_min: u64,
 }
 
 /// What became of one request.
@@ -176,14 +180,14 @@ async fn request(
                 return Err(position.changed());
             }
             let skip = position.offset;
-            return body(response, position, skip, sender).await;
+            return body(response, position, skip, blobs.rate_min, sender).await;
         }
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             return Ok(Outcome::Refused { status: status.as_u16(), generation });
         }
         _ => return refused_otherwise(&response, position),
     }
-    body(response, position, 0, sender).await
+    body(response, position, 0, blobs.rate_min, sender).await
 }
 
 /// The address with the token in force, and the token's generation; the address as it is where there are no tokens.
@@ -220,14 +224,19 @@ async fn body(
     response: reqwest::Response,
     position: &mut Position<'_>,
     mut skip: u64,
+    rate_min: u64,
     sender: &mpsc::Sender<Result<Piece, PayloadError>>,
 ) -> Result<Outcome, PayloadError> {
     let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
+    let mut pace = Pace::new(rate_min);
+    loop {
+        let asked = Instant::now();
+        let Some(chunk) = chunks.next().await else { break };
         let mut chunk = match chunk {
             Ok(chunk) => chunk,
             Err(error) => return Ok(Outcome::Broken { reason: said(error), wait: None }),
         };
+        let slow = pace.note(asked.elapsed(), chunk.len());
         let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
         skip -= skipped as u64;
         let chunk = chunk.split_off(skipped);
@@ -237,6 +246,12 @@ async fn body(
         position.offset += chunk.len() as u64;
         if !send_pieces(chunk, sender).await {
             return Ok(Outcome::Ended(Ended::Abandoned));
+        }
+        // What has come whole is not asked for again.
+        if let Some(reason) = slow
+            && position.length().is_some_and(|length| position.offset < length)
+        {
+            return Ok(Outcome::Broken { reason, wait: None });
         }
     }
     match position.length() {

@@ -20,6 +20,7 @@
 //! ```
 
 mod http;
+mod pace;
 mod store;
 mod validators;
 
@@ -134,12 +135,13 @@ impl Fetcher {
     ) -> Result<Ended, PayloadError> {
         match &self.source {
             Source::Blobs { client, tokens } => {
-                let blobs = http::Blobs { client, tokens: tokens.as_deref(), resumes_max: self.settings.resumes_max };
+                let FetchSettings { resumes_max, rate_min, .. } = self.settings;
+                let blobs = http::Blobs { client, tokens: tokens.as_deref(), resumes_max, rate_min };
                 http::fetch(&blobs, notice, sender).await
             }
             Source::Store(store) => {
-                let patience =
-                    store::Patience { idle: self.settings.idle_timeout, resumes_max: self.settings.resumes_max };
+                let FetchSettings { idle_timeout: idle, resumes_max, rate_min, .. } = self.settings;
+                let patience = store::Patience { idle, resumes_max, rate_min };
                 store::fetch(store.as_ref(), notice, patience, sender).await
             }
             Source::Bodies => Err(PayloadError::Forbidden {

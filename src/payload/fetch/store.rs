@@ -9,7 +9,9 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use super::pace::Pace;
 use super::{Ended, Piece, pause, send_pieces};
 use crate::notice::Notice;
 use crate::payload::{PayloadError, object_of};
@@ -55,6 +57,8 @@ pub(super) struct Patience {
     pub idle: Duration,
     /// How often one fetch resumes.
     pub resumes_max: u32,
+    /// Bytes a second that a body must bring, on the whole.
+    pub rate_min: u64,
 }
 
 /// What is known of the object from the first answer on.
@@ -93,7 +97,7 @@ pub(super) async fn fetch(
                     Some(known) if known.version == content.version => known,
                     Some(_) => return Err(PayloadError::Changed { object }),
                 };
-                match body(content.bytes, &mut offset, known.length, patience.idle, sender).await {
+                match body(content.bytes, &mut offset, known.length, patience, sender).await {
                     Body::Complete => return Ok(Ended::Complete),
                     Body::Abandoned => return Ok(Ended::Abandoned),
                     Body::TooLong => return Err(PayloadError::Changed { object }),
@@ -128,12 +132,14 @@ async fn body(
     mut bytes: BoxStream<'static, Result<Bytes, String>>,
     offset: &mut u64,
     length: Option<u64>,
-    idle: Duration,
+    patience: Patience,
     sender: &mpsc::Sender<Result<Piece, PayloadError>>,
 ) -> Body {
+    let mut pace = Pace::new(patience.rate_min);
     loop {
-        let chunk = match tokio::time::timeout(idle, bytes.next()).await {
-            Err(_) => return Body::Broken(format!("nothing came for {idle:?}")),
+        let asked = Instant::now();
+        let chunk = match tokio::time::timeout(patience.idle, bytes.next()).await {
+            Err(_) => return Body::Broken(format!("nothing came for {:?}", patience.idle)),
             Ok(Some(Err(reason))) => return Body::Broken(reason),
             Ok(Some(Ok(chunk))) => chunk,
             Ok(None) => {
@@ -145,6 +151,7 @@ async fn body(
                 };
             }
         };
+        let slow = pace.note(asked.elapsed(), chunk.len());
         let after = *offset + chunk.len() as u64;
         if length.is_some_and(|length| after > length) {
             return Body::TooLong;
@@ -152,6 +159,12 @@ async fn body(
         *offset = after;
         if !send_pieces(chunk, sender).await {
             return Body::Abandoned;
+        }
+        // What has come whole is not asked for again.
+        if let Some(reason) = slow
+            && length.is_some_and(|length| after < length)
+        {
+            return Body::Broken(reason);
         }
     }
 }
@@ -175,6 +188,8 @@ mod tests {
         Rest(&'static str),
         /// Gives the rest and one byte more.
         More,
+        /// Gives a byte every four seconds, for ever.
+        Trickle,
         /// Fails to open.
         Fail(PayloadError),
     }
@@ -197,7 +212,16 @@ mod tests {
             self.asked.lock().unwrap().push((from, version.map(str::to_owned)));
             let act = self.acts.lock().unwrap().pop_front().expect("an opening that the test foresees");
             let from = usize::try_from(from).unwrap();
+            if let Act::Trickle = act {
+                let byte = |from: usize| async move {
+                    tokio::time::sleep(Duration::from_secs(4)).await;
+                    Some((Ok(Bytes::from_static(&CONTENT[from % 10..=from % 10])), from + 1))
+                };
+                let bytes = futures::stream::unfold(from, byte).boxed();
+                return Ok(Content { version: Some("1".to_owned()), length: Some(1 << 20), md5: None, bytes });
+            }
             let (version, mut parts) = match act {
+                Act::Trickle => unreachable!("it is given above"),
                 Act::Fail(error) => return Err(error),
                 Act::Break(count, version) => (
                     version,
@@ -232,7 +256,7 @@ mod tests {
     async fn fetched(acts: Vec<Act>, resumes_max: u32) -> (Result<Vec<u8>, PayloadError>, Vec<(u64, Option<String>)>) {
         let script = Script { acts: Mutex::new(acts.into()), ..Script::default() };
         let (sender, mut pieces) = mpsc::channel(64);
-        let patience = Patience { idle: Duration::from_secs(5), resumes_max };
+        let patience = Patience { idle: Duration::from_secs(5), resumes_max, rate_min: 1_024 };
         let ended = fetch(&script, &notice(), patience, &sender).await;
         drop(sender);
         let mut bytes = Vec::new();
@@ -252,6 +276,13 @@ mod tests {
         assert_eq!(got.expect("whole"), CONTENT);
         let version = Some("1".to_owned());
         assert_eq!(asked, [(0, None), (3, version.clone()), (3, version.clone()), (7, version)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_in_is_asked_for_again_and_ends_the_fetch_in_the_end() {
+        let (got, asked) = fetched(vec![Act::Trickle, Act::Trickle, Act::Trickle], 2).await;
+        assert!(got.expect_err("too slow").to_string().contains("rate_min"));
+        assert_eq!(asked, [(0, None), (15, Some("1".to_owned())), (30, Some("1".to_owned()))]);
     }
 
     #[tokio::test(start_paused = true)]
