@@ -52,6 +52,10 @@ impl BlobAccess {
         let text = text.trim().split('#').next().unwrap_or_default();
         let (address, query) = text.split_once('?').unwrap_or((text, ""));
         let base = Url::parse(address).map_err(|e| refused(format!("a blob base URL cannot be read: {e}")))?;
+        // Where the `?` is missing, the token stands in the name before it, and names are shown.
+        if base.as_str().to_ascii_lowercase().contains("sig=") {
+            return Err(refused("a blob base URL has a token in its host or path; it belongs behind a `?`"));
+        }
         if !is_allowed(&base) {
             return Err(refused(format!(
                 "the blob base URL {} is refused: tokens go over https, or to a loopback host",
