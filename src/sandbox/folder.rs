@@ -14,17 +14,19 @@ use super::{Sandbox, SandboxError};
 const MARK: &str = "# Written by `longshore sandbox`; written again at every start.";
 
 impl Sandbox {
-    /// A configuration for this sandbox, to be put into its folder: everything that is published goes to files in
-    /// `delivered/`.
+    /// A configuration for this sandbox, to be put into its folder: everything that is published over Service Bus goes
+    /// to files in `delivered/`.
     #[must_use]
     pub fn configuration(&self) -> String {
+        Self::configuration_of(&[self.configuration_of_access()])
+    }
+
+    /// A configuration that hears these parts of the sandbox.
+    fn configuration_of(feeds: &[String]) -> String {
         format!(
             r#"{MARK}
 
-{access}
-{bucket}
-{webhook}
-{drop}
+{feeds}
 [[route]]
 name = "everything"
 blob_types = ["*"]
@@ -40,10 +42,7 @@ path = "delivered"
 [inbox]
 path = "inbox.db"
 "#,
-            access = self.configuration_of_access(),
-            bucket = self.configuration_of_bucket(),
-            webhook = self.configuration_of_webhook(),
-            drop = self.configuration_of_drop(),
+            feeds = feeds.join("\n"),
         )
     }
 
@@ -128,7 +127,7 @@ stable_for = "1s"
         )
     }
 
-    /// Writes [`Sandbox::configuration`] into the folder, in place of an earlier one of ours, and returns its path.
+    /// Writes a configuration that hears all four feeds into the folder, in place of an earlier one of ours, and returns its path.
     ///
     /// # Errors
     /// When the file cannot be written, or is somebody else's.
@@ -145,6 +144,12 @@ stable_for = "1s"
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => return Err(SandboxError::Write { path, source }),
         }
-        write_private(&path, self.configuration().as_bytes())
+        let text = Self::configuration_of(&[
+            self.configuration_of_access(),
+            self.configuration_of_bucket(),
+            self.configuration_of_webhook(),
+            self.configuration_of_drop(),
+        ]);
+        write_private(&path, text.as_bytes())
     }
 }

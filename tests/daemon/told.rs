@@ -68,7 +68,7 @@ async fn a_story_is_told_and_told_again_after_a_replay_under_a_run_of_its_own() 
     assert_eq!(world.files().len(), 3, "a replay has a file of its own");
     let status = world.say(&["status"]).await;
     daemon.stop().await;
-    assert!(status.contains("feed export"), "{status}");
+    assert!(status.contains("feed eg"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
