@@ -54,7 +54,7 @@ pub async fn figures() -> Result<Figures> {
     let settings = SandboxSettings { blob_tls: true, broker_tls: true, ..SandboxSettings::new(folder.path()) };
     let sandbox = Sandbox::start(settings).await?;
     let idle_four_feeds_rss_mib = idle_with_four_feeds(folder.path(), &sandbox).await?;
-    let daemon = Daemon::start(folder.path(), &one_feed(&sandbox))?;
+    let daemon = Daemon::start(folder.path(), &sandbox.configuration())?;
 
     daemon.wait("the feed is connected", STEP_LIMIT, is_connected).await?;
     let cpu_before = daemon.cpu_ms()?;
@@ -90,17 +90,10 @@ pub async fn figures() -> Result<Figures> {
     Ok(figures)
 }
 
-/// The Service Bus feed alone, which most installations have.
-fn one_feed(sandbox: &Sandbox) -> String {
-    let access = sandbox.configuration_of_access();
-    format!(
-        "{access}\n[[route]]\nname = \"everything\"\nblob_types = [\"*\"]\nsinks = [\"files\"]\n\n\
-         [[sink]]\nname = \"files\"\ntype = \"directory\"\npath = \"delivered\"\n\n[inbox]\npath = \"inbox.db\"\n"
-    )
-}
-
 async fn idle_with_four_feeds(folder: &Path, sandbox: &Sandbox) -> Result<f64> {
-    let text = sandbox.configuration().replace("\"inbox.db\"", "\"four.db\"");
+    let more = [sandbox.configuration_of_bucket(), sandbox.configuration_of_webhook(), sandbox.configuration_of_drop()];
+    let more = format!("{}\n[[route]]", more.join("\n"));
+    let text = sandbox.configuration().replace("\"inbox.db\"", "\"four.db\"").replace("[[route]]", &more);
     let daemon = Daemon::start(folder, &text)?;
     daemon.wait("a feed is connected", STEP_LIMIT, is_connected).await?;
     tokio::time::sleep(IDLE).await;
