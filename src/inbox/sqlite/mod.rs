@@ -57,6 +57,7 @@ mod replay;
 mod rows;
 mod schema;
 mod select;
+mod settled;
 mod store;
 mod story;
 mod summary;
@@ -144,7 +145,7 @@ impl Inbox for SqliteInbox {
 
     async fn settled(&self, notices: Vec<NoticeId>, at: UnixMs) -> Result<(), InboxError> {
         let nature = Nature { durable: false, skip_if_abandoned: false };
-        self.writer.run(nature, move |connection| store::settled(connection, notices, at)).await
+        self.writer.run(nature, move |connection| settled::settle(connection, notices, at)).await
     }
 
     async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError> {

@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 use super::fault::Fault;
 use super::outlived;
 use super::rows::count;
+use super::settled;
 use super::writer::Outcome;
 use crate::clock::UnixMs;
 use crate::inbox::ledger::Retention;
@@ -66,7 +67,9 @@ fn remove(connection: &Connection, ended_before: i64, keys_from: UnixMs) -> Resu
     for id in &ids {
         delete.execute([id])?;
     }
-    Ok(ids.len() as u64)
+    let removed = ids.len() as u64;
+    settled::forget(connection, ids)?;
+    Ok(removed)
 }
 
 fn pages(connection: &Connection) -> Result<(u64, u64, u64), Fault> {

@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0008_events.sql"),
     include_str!("migrations/0009_outlived_keys.sql"),
     include_str!("migrations/0010_bad_types.sql"),
+    include_str!("migrations/0011_settlements.sql"),
 ];
 
 /// `auto_vacuum` as SQLite numbers it.
@@ -168,4 +169,17 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), Fault> {
     transaction.pragma_update(None, "user_version", MIGRATIONS.len() as u32)?;
     transaction.commit()?;
     Ok(())
+}
+
+/// An inbox as it was at an earlier version, to be brought up to date.
+#[cfg(test)]
+pub(super) fn at_version(path: &Path, version: usize) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    connection.pragma_update(None, "auto_vacuum", INCREMENTAL).unwrap();
+    for step in &MIGRATIONS[..version] {
+        connection.execute_batch(step).unwrap();
+    }
+    connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+    connection.pragma_update(None, "user_version", version as u32).unwrap();
+    connection
 }

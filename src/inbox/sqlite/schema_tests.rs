@@ -77,6 +77,8 @@ async fn impossible_states_cannot_be_written() {
         "UPDATE deliveries SET error = 'without a class'",
         "UPDATE deliveries SET delivered = -1",
         "INSERT INTO deliveries (notice, run, lane, published, sequence, state, since) VALUES (1, 0, 1, 0, 0, 'ready', 0)",
+        "INSERT INTO settlements (first, last, at) VALUES (5, 4, 0)",
+        "INSERT INTO settlements (first, last, at) VALUES (5, 1005, 0)",
     ] {
         let error = connection.execute(impossible, []).expect_err(impossible);
         assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::ConstraintViolation), "{impossible}: {error}");

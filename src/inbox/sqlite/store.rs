@@ -94,17 +94,3 @@ pub(super) fn holds(connection: &Connection, feed: &FeedName, prefixes: &[String
     }
     Ok(held)
 }
-
-/// Writes down that the source was told. The notices of a batch have consecutive numbers, so that a batch is one
-/// statement.
-pub(super) fn settled(connection: &Connection, mut notices: Vec<NoticeId>, at: UnixMs) -> Result<Outcome<()>, Fault> {
-    notices.sort_unstable();
-    let mut update = connection.prepare_cached("UPDATE notices SET settled = ?3 WHERE id BETWEEN ?1 AND ?2")?;
-    for range in notices.chunk_by(|one, next| next.0 - one.0 <= 1) {
-        if let [first, ..] = range {
-            let last = range[range.len() - 1];
-            update.execute(params![first.0, last.0, at.0])?;
-        }
-    }
-    Ok(Outcome::quiet(()))
-}

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::fault::Fault;
 use super::rows::{self, NOTICE_COLUMN_COUNT, NOTICE_COLUMNS, PROGRESS_COLUMNS, count, int, maybe_word, word};
+use super::settled::SETTLED;
 use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::ledger::{
@@ -22,7 +23,7 @@ const BAD_RECORDS_MAX: usize = 10;
 pub(super) fn story(connection: &Connection, id: NoticeId) -> Result<Option<Story>, Fault> {
     const AT: usize = NOTICE_COLUMN_COUNT;
     let mut select = connection.prepare_cached(&format!(
-        "SELECT {NOTICE_COLUMNS}, n.state, n.reason, n.verdict, length(n.body), n.settled, n.ended, n.seen_count, \
+        "SELECT {NOTICE_COLUMNS}, n.state, n.reason, n.verdict, length(n.body), {SETTLED}, n.ended, n.seen_count, \
          n.last_seen, n.delivery_count, n.run, n.woken_from FROM notices n WHERE n.id = ?1"
     ))?;
     let mut rows = select.query([id.0])?;
