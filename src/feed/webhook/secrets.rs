@@ -14,7 +14,7 @@ pub(super) const VALUES_MAX: usize = 8;
 /// A file of secrets is a few lines.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// A wrong secret makes the file be looked at, so that a new one is accepted at once; but not more often than this.
+/// A file that could not be read is tried again for a wrong secret, but not more often than this.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Which version of a file was read.
@@ -101,19 +101,49 @@ impl<T> Watched<T> {
         result
     }
 
-    /// Looks whether the file is another by now, unless that was done a moment ago; whether there are new values.
-    pub(super) fn look_again(&self) -> bool {
+    /// Whether `holds` of what is accepted. If it does not, the file may have been replaced since it was read, and a
+    /// sender that shows a new value this early is accepted: each wrong value costs one look at the file's time, as
+    /// compared with the version that it was held against, whoever reads the new one first.
+    pub(super) fn accepts(&self, holds: impl Fn(&[T]) -> bool) -> bool {
         let before = self.loaded.load_full();
-        if before.looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN) {
-            return false;
+        if holds(&before.values) {
+            return true;
         }
-        self.refresh().is_ok() && self.loaded.load().stamp != before.stamp
+        match before.stamp {
+            Some(seen) if stamp(&self.path).is_ok_and(|found| found == seen) => return false,
+            None if before.looked.is_some_and(|looked| looked.elapsed() < LOOK_AGAIN) => {}
+            // Why it cannot be read is told by the loop that reads it every so often.
+            _ => drop(self.refresh()),
+        }
+        holds(&self.values())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_value_is_accepted_at_once_by_whoever_asks_first_and_by_all_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("secret");
+        std::fs::write(&path, "old\n").expect("written");
+        let watched = Watched::new(path.clone(), |secret| secret.expose().to_owned());
+        watched.refresh().expect("read");
+        let accepts = |shown: &str| watched.accepts(|values| values.iter().any(|value| value == shown));
+        assert!(accepts("old") && !accepts("new"), "it was looked at a moment ago");
+        std::fs::write(&path, "new\nold\n").expect("written");
+        // Another one reads the file between the first comparison and the look of this one.
+        let is_first = std::cell::Cell::new(true);
+        let late = watched.accepts(|values| {
+            if is_first.replace(false) {
+                assert!(!values.iter().any(|value| value == "new") && accepts("new"));
+                return false;
+            }
+            values.iter().any(|value| value == "new")
+        });
+        assert!(late && accepts("new") && accepts("old"));
+    }
 
     #[test]
     fn a_replaced_file_is_read_anew_and_a_broken_one_leaves_the_old_values_in_force() {

@@ -133,8 +133,7 @@ impl Sender {
         let is_one_of = |accepted: &[Digest]| {
             accepted.iter().fold(false, |found, digest| found | verify_slices_are_equal(digest, &shown).is_ok())
         };
-        let is_accepted = is_one_of(&accepted.values()) || (accepted.look_again() && is_one_of(&accepted.values()));
-        if is_accepted { Ok(()) } else { Err(Refusal::Secret) }
+        if accepted.accepts(is_one_of) { Ok(()) } else { Err(Refusal::Secret) }
     }
 
     /// Whether the body is signed as it must be.
@@ -146,8 +145,7 @@ impl Sender {
         let shown = shown.and_then(|text| signature.encoding.decode(text)).ok_or(Refusal::Signature)?;
         let is_of_one =
             |keys: &[hmac::Key]| keys.iter().fold(false, |found, key| found | hmac::verify(key, body, &shown).is_ok());
-        let is_signed = is_of_one(&keys.values()) || (keys.look_again() && is_of_one(&keys.values()));
-        if is_signed { Ok(()) } else { Err(Refusal::Signature) }
+        if keys.accepts(is_of_one) { Ok(()) } else { Err(Refusal::Signature) }
     }
 
     /// The address that a request came from: the last that is no trusted proxy's own. `None` where a proxy's word
