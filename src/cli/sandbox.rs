@@ -42,7 +42,10 @@ pub struct Args {
     /// The port of the bucket's store
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     bucket_port: u16,
-    /// The port that the webhook's events are sent to, and where the daemon listens for them
+    /// The port of fulfillmenttools' API, where its events are subscribed to
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    fft_port: u16,
+    /// The port that the daemon listens on for the webhook's events
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     webhook_port: u16,
     /// How many times faster the webhook's sender retries: with 10, after 2 seconds instead of 20
@@ -93,6 +96,7 @@ fn settings(args: &Args) -> SandboxSettings {
         broker_port: args.broker_port,
         blob_port: args.blob_port,
         bucket_port: args.bucket_port,
+        fft_port: args.fft_port,
         webhook_port: args.webhook_port,
         webhook_speed: args.webhook_speed,
         broker_tls: args.tls,
@@ -137,12 +141,13 @@ The vendor's side runs on this machine, for this machine only. Ctrl-C ends it.
   Service Bus      {address}  {subscription}
   blob store       {blobs}
   bucket           {bucket}  {bucket_name}
-  webhook          sends to {webhook}
+  subscriptions    {fft}  the webhook's events: sent to whom they name, such as {webhook}
   daily zips       {drop}
   control API      http://{control}/
 
-The daemon, against it:
+The daemon, against it, and what its webhook is to be sent:
   longshore --config {config} run
+  longshore --config {config} subscriptions apply --yes
 
 Publish, and make trouble (http://{control}/ lists it all):
   curl -d '{{\"file\": {{\"sample\": {{\"kind\": \"items\", \"records\": 1000}}}}, \"files\": 3}}' http://{control}/publish
@@ -160,6 +165,7 @@ Publish, and make trouble (http://{control}/ lists it all):
         blobs = sandbox.blob_base(),
         bucket = sandbox.bucket_url(),
         bucket_name = sandbox.settings().bucket,
+        fft = sandbox.fft().base(),
         webhook = sandbox.webhook_url(),
         drop = sandbox.drop_folder().display(),
         config = config.display(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! longshore.toml   ca.pem   certificates/longshore.pem   blobs/ (large generated files)
-//! drop/ (daily zips)   bucket-key.json   webhook.pem   webhook-secret
+//! drop/ (daily zips)   bucket-key.json   webhook.pem   webhook-secret   fft-password   fft-api-key
 //! ```
 
 use std::path::PathBuf;
@@ -96,7 +96,8 @@ poll = "1s"
         )
     }
 
-    /// The `[[feed]]` of a configuration in this sandbox's folder that hears the webhook's events.
+    /// The `[[feed]]` of a configuration in this sandbox's folder that hears the webhook's events, and what is to be
+    /// subscribed to for it.
     #[must_use]
     pub fn configuration_of_webhook(&self) -> String {
         format!(
@@ -107,8 +108,23 @@ listen = "{listen}"
 certificate_file = "webhook.pem"
 key_file = "webhook.pem"
 secret_file = "webhook-secret"
+
+[feed.subscriptions]
+api = "{api}"
+sign_in = "{api}"
+refresh = "{api}"
+ca_file = "ca.pem"
+target = "{target}"
+username = "{username}"
+password_file = "fft-password"
+api_key_file = "fft-api-key"
+events = [{events}]
 "#,
             listen = self.webhook_address(),
+            api = self.fft().base(),
+            target = self.webhook_url(),
+            username = self.fft().settings().username,
+            events = super::sample::Event::NAMES.map(|name| format!("\n  \"{name}\",")).concat() + "\n",
         )
     }
 

@@ -15,6 +15,7 @@
 //!                                                      │
 //!  daemon <── a folder <── a day's zip of CSVs ────────┤
 //!    │ └── signed by the account's key ──> bucket <─────┤ day folders of gzipped JSON lines
+//!    │ └── signed in, what events we want ──> fft ──┐   │
 //!    └<── HTTPS, a secret, again until 200 ── sender <──┘ events
 //! ```
 
@@ -59,13 +60,14 @@ pub use publish::{FileSource, PublishRequest, Published};
 pub use settings::SandboxSettings;
 pub use tenant::TenantFault;
 pub use verbs::SandboxState;
-pub use webhook::{SendRequest, WebhookState};
+pub use webhook::{SendRequest, SendTo, WebhookState};
 
 use crate::access::{IdentitySettings, TenantServiceSettings};
 use crate::clock::{Clock as _, SystemClock};
 use broker::{Broker, BrokerError, BrokerSettings};
 use bucket::Bucket;
 use core::Core;
+use fft::{Fft, FftSettings};
 use pki::{ServerIdentity, write_private};
 use webhook::Webhook;
 
@@ -126,6 +128,7 @@ pub struct Sandbox {
     tenant_service: Url,
     blob_base: Url,
     blob_address: SocketAddr,
+    fft: Fft,
     webhook: Webhook,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -157,6 +160,7 @@ impl Sandbox {
         let broker = start_broker(&settings, &identity).await?;
         let bucket_url = url(&format!("https://{bucket_address}"))?;
         let bucket = Bucket::new(&settings.bucket, settings.bucket_page_max, bucket_url)?;
+        let fft = start_fft(&settings, &identity, &dir).await?;
         let webhook = Webhook::start(&settings, &identity, &dir).await?;
         let core = Core::new(settings, blob_base.clone(), broker, bucket);
         let stop = CancellationToken::new();
@@ -178,6 +182,7 @@ impl Sandbox {
             tenant_service: url(&format!("https://{tenant_address}"))?,
             blob_base: url(&blob_base)?,
             blob_address,
+            fft,
             webhook,
             stop,
             tasks,
@@ -230,6 +235,12 @@ impl Sandbox {
     #[must_use]
     pub fn tenant_service(&self) -> &Url {
         &self.tenant_service
+    }
+
+    /// fulfillmenttools' API, where its events are subscribed to.
+    #[must_use]
+    pub fn fft(&self) -> &Fft {
+        &self.fft
     }
 
     /// The blob store with its account, as `http://127.0.0.1:10000/account`: where TenantService says that it is.
@@ -295,6 +306,19 @@ async fn start_broker(settings: &SandboxSettings, identity: &ServerIdentity) -> 
     };
     broker = broker.topic(&settings.topic, &[&settings.subscription]);
     Ok(Broker::start(broker).await?)
+}
+
+/// The vendor of the webhook's events, with a user whose password and API key are written into the folder.
+async fn start_fft(settings: &SandboxSettings, identity: &ServerIdentity, dir: &Path) -> Result<Fft, SandboxError> {
+    let fft = FftSettings {
+        port: settings.fft_port,
+        password: uuid::Uuid::new_v4().simple().to_string(),
+        clock: Arc::clone(&settings.clock),
+        ..FftSettings::default()
+    };
+    write_private(&dir.join("fft-password"), fft.password.as_bytes())?;
+    write_private(&dir.join("fft-api-key"), fft.api_key.as_bytes())?;
+    Fft::start_with(fft, Some(Arc::clone(&identity.tls))).await
 }
 
 /// The folder that the settings name, or a temporary one.

@@ -24,7 +24,9 @@ pub struct SandboxSettings {
     pub broker_port: u16,
     /// The port of the store that the bucket of day folders lies in.
     pub bucket_port: u16,
-    /// The port that the webhook's events are sent to, where the daemon is to listen.
+    /// The port of fulfillmenttools' API, where its events are subscribed to.
+    pub fft_port: u16,
+    /// The port that the daemon is to listen on for the webhook's events.
     pub webhook_port: u16,
     /// How many times faster than the vendor's the time of the webhook's sender goes.
     pub webhook_speed: f64,
@@ -85,6 +87,7 @@ impl Default for SandboxSettings {
             blob_port: 0,
             broker_port: 0,
             bucket_port: 0,
+            fft_port: 0,
             webhook_port: 0,
             webhook_speed: 1.0,
             blob_seen_at: None,

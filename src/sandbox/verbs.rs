@@ -14,6 +14,7 @@ use super::broker::{Broker, BrokerState};
 use super::bucket::BucketState;
 use super::core::VendorState;
 use super::drop::DropState;
+use super::fft::FftState;
 use super::pki::{ClientCertificate, write_private};
 use super::serve::lock;
 use super::tenant::TenantFault;
@@ -35,6 +36,8 @@ pub struct SandboxState {
     pub tenant_faults: Vec<TenantFault>,
     /// The bucket of day folders.
     pub bucket: BucketState,
+    /// fulfillmenttools' API of subscriptions.
+    pub fft: FftState,
     /// The webhook's sender.
     pub webhook: WebhookState,
     /// The daily zips.
@@ -229,6 +232,7 @@ impl Sandbox {
             blob_faults: self.core.blobs.faults(),
             tenant_faults: lock(&self.core.tenant_faults).clone(),
             bucket: self.core.bucket.state(),
+            fft: self.fft.state(),
             webhook: self.webhook.state(),
             drop: lock(&self.core.drop).clone(),
         }

@@ -25,7 +25,7 @@ use crate::inbox::ledger::{Ledger, NoticeLine, Selector, Summary};
 use crate::ops::Context;
 use crate::sandbox::{Sandbox, SandboxSettings};
 
-use self::feeds::{Choice, Stage};
+use self::feeds::{Choice, Feed, Stage};
 use self::screen::{Outcome, Screen};
 use super::Global;
 use super::exit::Exit;
@@ -99,6 +99,9 @@ async fn play(args: &Args, dir: &Path, sandbox: &Sandbox, config: Config) -> any
     let started = tokio::time::Instant::now();
     let stop = CancellationToken::new();
     let context = Context::new(Arc::new(SystemClock));
+    if args.feed.feeds().contains(&Feed::Webhook) {
+        super::subscriptions::make_so(&config).await?;
+    }
     let parts = Parts::build(&config, &context, &stop).await?;
     let ledger = Arc::clone(&parts.ledger);
     let daemon = {

@@ -115,6 +115,19 @@ impl Which {
     }
 }
 
+/// Makes it so for every feed, without a word.
+///
+/// # Errors
+/// When the vendor does not answer, or has no room.
+#[cfg(feature = "sandbox")]
+pub(super) async fn make_so(config: &Config) -> anyhow::Result<()> {
+    for one in Which::default().of(config)? {
+        let (before, plan) = one.plan(Choices::default()).await?;
+        subscriptions::apply(&one.api, &plan, &one.terms, &before, drop).await?;
+    }
+    Ok(())
+}
+
 impl Subscribed<'_> {
     /// What the vendor has, and what is to be done about it.
     async fn plan(&self, choices: Choices) -> anyhow::Result<(Vec<Told>, Plan)> {

@@ -23,6 +23,7 @@ use super::{DropRequest, Dropped, Sandbox, SandboxError, SandboxState, SendReque
 
 mod bucket;
 mod export;
+mod subscriptions;
 #[cfg(test)]
 mod tests;
 
@@ -60,8 +61,19 @@ DELETE /certificates/{name}            the authority forgets it; the file stays
 POST   /drop                           optional {\"rows\": 1000}: a day's zip of CSVs, answered when it is whole
          also: date (2026-11-22; absent for yesterday), seed, broken_rows (of the first file),
                  arrival (part growing whole), pause_ms (half-way)
-POST   /send                           optional {\"events\": 1}: events to the webhook, each until its 200 or seven days
-         also: first, seed, times (each arrives so often), body (this text instead)
+POST   /send                           optional {\"events\": 1}: events to those who subscribed, each until its 200 or seven days
+         also: first, seed, times (each arrives so often), body (this text instead),
+                 to (subscribers; listener for the daemon's own, whoever subscribed)
+GET    /subscriptions                  what is subscribed to at fulfillmenttools, without secrets
+POST   /subscriptions                  {\"name\": \"shop\", \"event\": \"ORDER_CREATED\", \"target\": {\"type\": \"WEBHOOK\",
+                                       \"callbackUrl\": \"https://…\", \"headers\": []}}: as somebody else makes one
+DELETE /subscriptions                  all of them
+DELETE /subscriptions/{id}
+POST   /fft/expire-tokens              optional {\"refresh\": false}: also the tokens that others are had for
+POST   /fft/faults                     {\"status\": 429, \"retry_after\": 2, \"requests\": 1}
+         also: method, path (/api/subscriptions, /v1/accounts, /v1/token), after (so many are let through), done (it is done,
+                 and only the answer is lost)
+DELETE /fft/faults
 POST   /bucket/publish                 optional {\"events\": 1000}: a file of gzipped JSON lines in a day's folder
          also: date (absent for yesterday), first, seed, key (absent for the next free one)
 POST   /bucket/rewrite                 {\"key\": \"2026-11-22/part-00000.jsonl.gz\", \"more\": 100}
@@ -118,6 +130,13 @@ fn router(sandbox: Arc<Sandbox>) -> Router {
         .route("/certificates/{name}", delete(export::forget_certificate))
         .route("/drop", post(drop_zip))
         .route("/send", post(send))
+        .route(
+            "/subscriptions",
+            get(subscriptions::list).post(subscriptions::make).delete(subscriptions::take_all_away),
+        )
+        .route("/subscriptions/{id}", delete(subscriptions::take_away))
+        .route("/fft/expire-tokens", post(subscriptions::expire_tokens))
+        .route("/fft/faults", post(subscriptions::add_fault).delete(subscriptions::clear_faults))
         .route("/bucket/publish", post(bucket::publish))
         .route("/bucket/rewrite", post(bucket::rewrite))
         .route("/bucket/rotate-key", post(bucket::rotate_key))

@@ -116,7 +116,15 @@ async fn every_verb_can_be_said() {
         ("/publish", r#"{"file": {"text": "{}\n"}, "blob_type": "Mine", "pascal_case": true}"#),
         ("/publish", r#"{"file": {"repeated": {"decompressed_bytes": 100000}}}"#),
         ("/drop", r#"{"rows": 10, "arrival": "growing", "pause_ms": 0}"#),
-        ("/send", r#"{"events": 3, "times": 2}"#),
+        ("/send", r#"{"events": 3, "times": 2, "to": "listener"}"#),
+        ("/send", r#"{"events": 8}"#),
+        (
+            "/subscriptions",
+            r#"{"name": "shop", "event": "ORDER_CREATED", "target": {"type": "WEBHOOK", "callbackUrl": "https://a.example/"}}"#,
+        ),
+        ("/send", r#"{"events": 8}"#),
+        ("/fft/expire-tokens", r#"{"refresh": true}"#),
+        ("/fft/faults", r#"{"status": 429, "retry_after": 2, "method": "POST", "path": "/api/subscriptions"}"#),
         ("/bucket/publish", r#"{"events": 10, "date": "2026-11-22"}"#),
         ("/bucket/rewrite", r#"{"key": "2026-11-22/part-00000.jsonl.gz", "more": 1}"#),
         ("/bucket/rotate-key", ""),
@@ -128,12 +136,33 @@ async fn every_verb_can_be_said() {
     let state = api.sandbox.state();
     assert_eq!((state.blob_faults.len(), state.tenant_faults.len(), state.broker.stalled), (1, 1, false));
     assert_eq!((state.webhook.sent, state.webhook.answered, state.webhook.open()), (6, 0, 6), "nobody listens");
+    assert_eq!((state.webhook.unsubscribed, state.webhook.elsewhere), (15, 1));
+    assert_eq!((state.fft.subscriptions, state.fft.faults), (1, 1));
     assert_eq!((state.bucket.objects, state.bucket.faults.len(), state.bucket.list_faults.len()), (1, 1, 1));
-    for path in ["/blob-faults", "/tenant-faults", "/certificates/next", "/bucket/faults"] {
+    for path in
+        ["/blob-faults", "/tenant-faults", "/certificates/next", "/bucket/faults", "/fft/faults", "/subscriptions"]
+    {
         assert_eq!(api.send(reqwest::Method::DELETE, path, "").await.0, 200);
     }
     let state = api.sandbox.state();
+    assert_eq!((state.fft.subscriptions, state.fft.faults), (0, 0));
     assert!(state.blob_faults.is_empty() && state.bucket.faults.is_empty() && state.bucket.list_faults.is_empty());
+}
+
+#[tokio::test]
+async fn a_subscription_is_made_shown_without_its_secret_and_taken_away() {
+    let api = Api::start().await;
+    let body = r#"{"name": "shop", "event": "ORDER_CREATED", "target": {"type": "WEBHOOK",
+        "callbackUrl": "https://127.0.0.1:9/", "headers": [{"key": "Authorization", "value": "hidden"}]}}"#;
+    let made = api.post("/subscriptions", body).await;
+    assert_eq!(api.sandbox.fft().subscriptions()[0]["target"]["headers"][0]["value"], "hidden");
+    let listed = api.send(reqwest::Method::GET, "/subscriptions", "").await.1;
+    assert_eq!(listed, json!([made]));
+    assert_eq!(listed[0]["target"]["headers"], json!([{ "key": "Authorization", "value": "…" }]));
+    let path = format!("/subscriptions/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(api.send(reqwest::Method::DELETE, &path, "").await.0, 200);
+    assert_eq!(api.send(reqwest::Method::DELETE, &path, "").await.0, 400);
+    assert!(api.sandbox.fft().subscriptions().is_empty());
 }
 
 #[tokio::test]
@@ -149,6 +178,9 @@ async fn a_request_that_makes_no_sense_is_told_so() {
         ("/drop", r#"{"date": "2026-02-30"}"#),
         ("/bucket/rewrite", r#"{"key": "2026-11-22/none"}"#),
         ("/send", r#"{"events": 200001}"#),
+        ("/send", r#"{"to": "nobody"}"#),
+        ("/subscriptions", r#"{"name": "shop", "event": "ORDER_CREATED"}"#),
+        ("/fft/faults", r#"{"status": 1}"#),
     ] {
         let (status, answer) = api.send(reqwest::Method::POST, path, body).await;
         assert_eq!(status, 400, "{path} {body} {answer}");

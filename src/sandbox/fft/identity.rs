@@ -131,6 +131,8 @@ impl Core {
         let token = format!("{head}.{claims}.{}", URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4()));
         let refresh_token = format!("AMf-{}", uuid::Uuid::new_v4().simple());
         let mut tokens = lock(&self.tokens);
+        let now = self.settings.clock.now();
+        tokens.good_until.retain(|_, until| now < *until);
         tokens.good_until.insert(token.clone(), until);
         tokens.refresh.insert(refresh_token.clone());
         (token, refresh_token)

@@ -1,14 +1,15 @@
 //! fulfillmenttools on loopback: its API of subscriptions, and the Identity Toolkit that stands before it.
 //!
 //! Passwords, keys, tokens and the form of every request are checked as the vendor's specification says: an unknown
-//! member, a sixth subscription of an event or a target that is not https is refused. Delivering events is not its
-//! business.
+//! member, a sixth subscription of an event or a target that is not https is refused. Who is to hear of an event it can
+//! be asked (`recipients`); bringing it there is the webhook's sender's business.
 //!
 //! ```text
 //! POST /v1/accounts:signInWithPassword ─┐
-//! POST /v1/token ───────────────────────┴─> id token ──> GET, POST, DELETE /api/subscriptions
+//! POST /v1/token ───────────────────────┴─> id token ──> GET, POST, DELETE /api/subscriptions ──> the webhook's sender
 //! ```
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
+use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -27,9 +29,14 @@ use super::serve::{self, lock};
 use crate::clock::{Clock, SystemClock};
 
 mod identity;
+mod recipients;
 mod subscriptions;
 
 use identity::Tokens;
+pub(super) use recipients::{Recipient, Recipients};
+
+/// Of no more requests than these, the last ones, it is remembered what was asked.
+const REQUESTS_KEPT: usize = 10_000;
 
 /// Settings of the vendor's side.
 #[derive(Clone, Debug)]
@@ -110,6 +117,19 @@ pub struct FftRequest {
     pub status: u16,
 }
 
+/// What it did so far, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FftState {
+    /// Subscriptions that it has.
+    pub subscriptions: usize,
+    /// Requests that were answered, the sign-in's included.
+    pub requests: u64,
+    /// Those of them that were refused or went wrong.
+    pub refused: u64,
+    /// Faults that are still in force.
+    pub faults: usize,
+}
+
 /// The vendor's side as it runs. It stops when it is dropped.
 pub struct Fft {
     core: Arc<Core>,
@@ -122,15 +142,42 @@ pub(super) struct Core {
     tokens: Mutex<Tokens>,
     subscriptions: Mutex<Vec<Value>>,
     faults: Mutex<Vec<FftFault>>,
-    requests: Mutex<Vec<FftRequest>>,
+    requests: Mutex<Requests>,
+}
+
+/// What was asked.
+#[derive(Default)]
+struct Requests {
+    count: u64,
+    refused: u64,
+    last: VecDeque<FftRequest>,
+}
+
+impl Requests {
+    fn note(&mut self, request: FftRequest) {
+        self.count += 1;
+        self.refused += u64::from(request.status >= 400);
+        if self.last.len() == REQUESTS_KEPT {
+            self.last.pop_front();
+        }
+        self.last.push_back(request);
+    }
 }
 
 impl Fft {
-    /// Starts it.
+    /// Starts it, without TLS.
     ///
     /// # Errors
     /// When the port is taken.
     pub async fn start(settings: FftSettings) -> Result<Self, SandboxError> {
+        Self::start_with(settings, None).await
+    }
+
+    /// Starts it with the server's identity `tls`, or without any.
+    pub(super) async fn start_with(
+        settings: FftSettings,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Result<Self, SandboxError> {
         let (listener, address) = serve::bind("fulfillmenttools API", settings.port).await?;
         let core = Arc::new(Core {
             settings,
@@ -140,8 +187,9 @@ impl Fft {
             requests: Mutex::default(),
         });
         let stop = CancellationToken::new();
-        tokio::spawn(serve::serve(listener, None, router(Arc::clone(&core)), stop.clone()));
-        Ok(Self { core, base: base(address)?, stop })
+        let base = base(if tls.is_some() { "https" } else { "http" }, address)?;
+        tokio::spawn(serve::serve(listener, tls, router(Arc::clone(&core)), stop.clone()));
+        Ok(Self { core, base, stop })
     }
 
     /// Where it is: the API, the sign-in and the renewal of tokens alike.
@@ -167,6 +215,24 @@ impl Fft {
         subscriptions::put(&self.core, subscription)
     }
 
+    /// Makes a subscription as somebody who is signed in would, and returns it.
+    ///
+    /// # Errors
+    /// Why the vendor would refuse it.
+    pub fn subscribe(&self, body: &[u8]) -> Result<Value, SandboxError> {
+        subscriptions::make(&self.core, body).map_err(SandboxError::Request)
+    }
+
+    /// Takes a subscription away; `false` when there is none of this id.
+    pub fn unsubscribe(&self, id: &str) -> bool {
+        subscriptions::take_away(&self.core, id).is_some()
+    }
+
+    /// Takes all subscriptions away.
+    pub fn unsubscribe_all(&self) {
+        lock(&self.core.subscriptions).clear();
+    }
+
     /// From now on no token that was handed out is taken; refresh tokens are.
     pub fn revoke_tokens(&self) {
         lock(&self.core.tokens).revoke();
@@ -182,10 +248,24 @@ impl Fft {
         lock(&self.core.faults).push(fault);
     }
 
-    /// What was asked so far.
+    /// Nothing goes wrong any more.
+    pub fn clear_faults(&self) {
+        lock(&self.core.faults).clear();
+    }
+
+    /// What was asked so far, or the last of it.
     #[must_use]
     pub fn requests(&self) -> Vec<FftRequest> {
-        lock(&self.core.requests).clone()
+        lock(&self.core.requests).last.iter().cloned().collect()
+    }
+
+    /// What it did so far.
+    #[must_use]
+    pub fn state(&self) -> FftState {
+        let subscriptions = lock(&self.core.subscriptions).len();
+        let faults = lock(&self.core.faults).len();
+        let requests = lock(&self.core.requests);
+        FftState { subscriptions, requests: requests.count, refused: requests.refused, faults }
     }
 }
 
@@ -195,8 +275,8 @@ impl Drop for Fft {
     }
 }
 
-fn base(address: SocketAddr) -> Result<Url, SandboxError> {
-    Url::parse(&format!("http://{address}")).map_err(|error| SandboxError::Request(error.to_string()))
+fn base(scheme: &str, address: SocketAddr) -> Result<Url, SandboxError> {
+    Url::parse(&format!("{scheme}://{address}")).map_err(|error| SandboxError::Request(error.to_string()))
 }
 
 fn router(core: Arc<Core>) -> Router {
@@ -224,7 +304,7 @@ async fn watch(State(core): State<Arc<Core>>, request: Request, next: Next) -> R
         }
     };
     let path = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    lock(&core.requests).push(FftRequest { method, path, status: answer.status().as_u16() });
+    lock(&core.requests).note(FftRequest { method, path, status: answer.status().as_u16() });
     answer
 }
 
@@ -242,6 +322,8 @@ impl Core {
             return None;
         }
         fault.times -= 1;
-        Some(fault.clone())
+        let hit = fault.clone();
+        faults.retain(|fault| fault.times > 0);
+        Some(hit)
     }
 }

@@ -139,22 +139,25 @@ async fn create(State(core): State<Arc<Core>>, headers: HeaderMap, body: Bytes) 
     if let Err(refused) = core.admit(&headers) {
         return *refused;
     }
-    let asked = match serde_json::from_slice::<Asked>(&body) {
-        Ok(asked) => asked,
-        Err(error) => return refusal(StatusCode::BAD_REQUEST, &error.to_string()),
-    };
-    if let Err(why) = check(&asked) {
-        return refusal(StatusCode::BAD_REQUEST, &why);
+    match make(&core, &body) {
+        Ok(made) => (StatusCode::CREATED, Json(made)).into_response(),
+        Err(why) => refusal(StatusCode::BAD_REQUEST, &why),
     }
+}
+
+/// Makes the subscription that `body` asks for; otherwise why it is refused.
+pub(super) fn make(core: &Core, body: &[u8]) -> Result<Value, String> {
+    let asked: Asked = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    check(&asked)?;
     let of_event = |told: &Value| told["event"] == asked.event.as_str();
     if lock(&core.subscriptions).iter().filter(|told| of_event(told)).count() >= OF_EVENT_MAX {
-        return refusal(StatusCode::BAD_REQUEST, "there are 5 subscriptions of this event, which is the most");
+        return Err("there are 5 subscriptions of this event, which is the most".to_owned());
     }
-    let Ok(mut made) = serde_json::from_slice::<Value>(&body) else { return StatusCode::BAD_REQUEST.into_response() };
+    let mut made: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     made["created"] = json!(core.settings.clock.now().to_string());
-    let id = put(&core, made.clone());
+    let id = put(core, made.clone());
     made["id"] = json!(id);
-    (StatusCode::CREATED, Json(made)).into_response()
+    Ok(made)
 }
 
 fn check(asked: &Asked) -> Result<(), String> {
@@ -190,11 +193,17 @@ async fn remove(State(core): State<Arc<Core>>, headers: HeaderMap, Path(id): Pat
     if let Err(refused) = core.admit(&headers) {
         return *refused;
     }
-    let mut all = lock(&core.subscriptions);
-    match all.iter().position(|told| id_of(told) == id) {
-        Some(at) => Json(all.remove(at)).into_response(),
+    match take_away(&core, &id) {
+        Some(told) => Json(told).into_response(),
         None => refusal(StatusCode::NOT_FOUND, "no subscription has this id"),
     }
+}
+
+/// Takes a subscription away, and returns it.
+pub(super) fn take_away(core: &Core, id: &str) -> Option<Value> {
+    let mut all = lock(&core.subscriptions);
+    let at = all.iter().position(|told| id_of(told) == id)?;
+    Some(all.remove(at))
 }
 
 async fn supported(State(core): State<Arc<Core>>, headers: HeaderMap) -> Response {

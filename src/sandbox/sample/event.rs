@@ -22,6 +22,9 @@ const EVENTS: [&str; 8] = [
     "HANDOVERJOB_HANDED_OVER",
 ];
 
+/// How many groups the facilities are in.
+const FACILITY_GROUPS: u8 = 4;
+
 const TOWNS: [&str; 3] = ["Köln", "Łódź", "Aix-les-Bains"];
 
 /// Events that follow each other.
@@ -63,10 +66,23 @@ pub struct Event {
 }
 
 impl Event {
+    /// The names of all events that happen.
+    pub const NAMES: [&str; 8] = EVENTS;
+
     /// Its name as a webhook names it.
     #[must_use]
     pub fn name(self) -> &'static str {
         EVENTS[(self.number % EVENTS.len() as u64) as usize]
+    }
+
+    /// The facility that it comes from, such as `facility-7`, and the group of that, such as `group-3`. Not every event
+    /// comes from one.
+    #[must_use]
+    pub fn facility(self) -> Option<(String, String)> {
+        let payload = self.payload();
+        let facility = payload.pointer("/facilityRef").or(payload.pointer("/0/facilityRef"))?.as_str()?;
+        let number: u8 = facility.strip_prefix("facility-")?.parse().ok()?;
+        Some((facility.to_owned(), format!("group-{}", number % FACILITY_GROUPS)))
     }
 
     /// The id that a webhook sends it under.
@@ -171,6 +187,17 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn an_event_of_a_facility_says_which_and_of_which_group() {
+        let places: Vec<_> = EventSpec::new(0, 8).iter().map(Event::facility).collect();
+        let is_placed: Vec<bool> = places.iter().map(Option::is_some).collect();
+        assert_eq!(is_placed, [false, true, false, true, true, true, false, true]);
+        for (facility, group) in places.into_iter().flatten() {
+            let number = |text: &str| text.rsplit('-').next().and_then(|part| part.parse::<u8>().ok());
+            assert_eq!(number(&group), number(&facility).map(|number| number % 4), "{facility} {group}");
+        }
+    }
 
     #[test]
     fn webhook_and_export_tell_the_same_payload_under_other_names_and_ids() {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::retry;
+use crate::sandbox::fft::Recipient;
 
 /// Requests at the same time; the others wait for their turn.
 const REQUESTS_MAX: usize = 16;
@@ -19,14 +20,18 @@ const REQUESTS_MAX: usize = 16;
 #[async_trait]
 pub(super) trait Post: Send + Sync {
     /// The status that it was answered with, or why there was no answer.
-    async fn post(&self, body: String) -> Result<u16, String>;
+    async fn post(&self, to: &Recipient, body: String) -> Result<u16, String>;
 }
 
 /// What the sender did so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct WebhookState {
-    /// Events that were to be sent.
+    /// Events that were to be sent; one with two subscribers counts twice.
     pub sent: u64,
+    /// Events that nobody had subscribed to, and that were not sent.
+    pub unsubscribed: u64,
+    /// Targets of events that are not on this machine, or no webhook, and that nothing was sent to.
+    pub elsewhere: u64,
     /// Requests that were made for them.
     pub requests: u64,
     /// Events that were answered with 200.
@@ -77,11 +82,16 @@ impl Sender {
         self.shared.state.subscribe()
     }
 
+    /// Notes something that is not a request.
+    pub(super) fn count(&self, change: impl FnOnce(&mut WebhookState)) {
+        self.shared.state.send_modify(change);
+    }
+
     /// Sends this body, whatever becomes of the others.
-    pub(super) fn send(&self, body: String) {
+    pub(super) fn send(&self, to: Recipient, body: String) {
         self.shared.state.send_modify(|state| state.sent += 1);
         let shared = Arc::clone(&self.shared);
-        let way = async move { shared.bring(body).await };
+        let way = async move { shared.bring(&to, body).await };
         self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(way));
     }
 }
@@ -94,11 +104,11 @@ impl Drop for Sender {
 
 impl Shared {
     /// Posts `body` again and again until it is answered with 200, or its time is over.
-    async fn bring(&self, body: String) {
+    async fn bring(&self, to: &Recipient, body: String) {
         let mut failures = 0;
         let begun = Instant::now();
         loop {
-            let Some(failure) = self.try_once(&body).await else {
+            let Some(failure) = self.try_once(to, &body).await else {
                 return self.state.send_modify(|state| state.answered += 1);
             };
             failures += 1;
@@ -118,10 +128,10 @@ impl Shared {
     }
 
     /// Why this attempt failed; `None` if it did not.
-    async fn try_once(&self, body: &str) -> Option<String> {
+    async fn try_once(&self, to: &Recipient, body: &str) -> Option<String> {
         let _place = self.places.acquire().await.ok()?;
         self.state.send_modify(|state| state.requests += 1);
-        match self.post.post(body.to_owned()).await {
+        match self.post.post(to, body.to_owned()).await {
             Ok(200) => None,
             Ok(status) => Some(format!("answered with {status}")),
             Err(why) => Some(why),
@@ -149,7 +159,7 @@ mod tests {
 
     #[async_trait]
     impl Post for Receiver {
-        async fn post(&self, _body: String) -> Result<u16, String> {
+        async fn post(&self, _to: &Recipient, _body: String) -> Result<u16, String> {
             let at = self.begun.elapsed();
             self.asked.lock().unwrap().push(at);
             if at >= self.there_after { Ok(200) } else { Err("nobody listens".to_owned()) }
@@ -161,7 +171,8 @@ mod tests {
         let asked = Arc::default();
         let receiver = Receiver { begun: Instant::now(), there_after, asked: Arc::clone(&asked) };
         let sender = Sender::new(Box::new(receiver), speed);
-        sender.send("{}".to_owned());
+        let url = url::Url::parse("https://127.0.0.1:9/events").expect("a URL");
+        sender.send(Recipient { url, headers: http::HeaderMap::new() }, "{}".to_owned());
         let mut states = sender.watch();
         let state = states.wait_for(|state| state.open() == 0).await.expect("it comes to an end").clone();
         let asked = asked.lock().unwrap().clone();
