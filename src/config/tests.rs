@@ -434,3 +434,20 @@ fn a_webhook_asks_who_sends_and_shows_no_secret_to_the_network() {
     assert_eq!(said("listen = \"127.0.0.1:8080\"\nanyone = true"), "nothing");
     assert_eq!(said("listen = \"127.0.0.1:8080\"\nsecret_file = \"s\""), "nothing");
 }
+
+#[test]
+fn a_drop_in_a_bucket_says_who_it_is_and_nothing_that_belongs_elsewhere() {
+    let feed = |keys: &str| format!("[[feed]]\nname = \"laid\"\ntype = \"drop\"\n{keys}\n\n[[route]]");
+    insta::assert_snapshot!(told(&changed(&[(
+        "[[route]]",
+        &feed("source = \"s3://AKIA@bucket/in\"\nkey_file = \"key\"\nmove_to = \"done\"")
+    )])));
+    insta::assert_snapshot!(
+        "keys_of_a_drop_in_a_bucket",
+        told(&changed(&[("[[route]]", &feed("source = \"s3://bucket/in\"\npassword_file = \"password\""))]))
+    );
+    insta::assert_snapshot!(
+        "keys_of_a_bucket_in_a_folder",
+        told(&changed(&[("[[route]]", &feed("source = \"/srv/drop\"\nregion = \"x\"\naccess_key_file = \"id\""))]))
+    );
+}

@@ -1,6 +1,8 @@
 //! A strict front before a store: it takes only tokens of keys in force, deals out listings in small pages, and breaks
 //! a page or a body in the middle when it is told.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -37,6 +39,10 @@ enum Manner {
     HoldBody {
         after: usize,
     },
+    /// The bodies that stand still break off there; what comes after passes.
+    BreakHeld,
+    /// Deletions stand still before the store has heard of them, until the manner changes.
+    HoldDeletion,
 }
 
 pub struct Front {
@@ -49,6 +55,8 @@ struct Shared {
     http: reqwest::Client,
     /// Whose tokens are taken; `None`: the store sees to that itself.
     keys: Option<KnownKeys>,
+    /// How many objects of S3 are on a page, if not as many as the store puts there.
+    page: Option<usize>,
     manner: watch::Sender<Manner>,
     /// How often a fault struck, and how many requests were refused.
     struck: watch::Sender<u32>,
@@ -60,19 +68,25 @@ struct Shared {
 impl Front {
     /// A front before Google's store, which takes no token before it is told of a key.
     pub async fn strict(server: &str) -> Self {
-        Self::start(server, Some(KnownKeys::default())).await
+        Self::start(server, Some(KnownKeys::default()), None).await
     }
 
     /// A front that lets the store look at tokens.
     pub async fn before(server: &str) -> Self {
-        Self::start(server, None).await
+        Self::start(server, None, None).await
     }
 
-    async fn start(server: &str, keys: Option<KnownKeys>) -> Self {
+    /// A front before S3 that has no more than so many objects put on a page.
+    pub async fn of_pages(server: &str, page: usize) -> Self {
+        Self::start(server, None, Some(page)).await
+    }
+
+    async fn start(server: &str, keys: Option<KnownKeys>, page: Option<usize>) -> Self {
         let shared = Arc::new(Shared {
             server: server.to_owned(),
             http: http_client(None, HttpLimits::default()).expect("a client"),
             keys,
+            page,
             manner: watch::Sender::new(Manner::Good),
             struck: watch::Sender::new(0),
             refused: watch::Sender::new(0),
@@ -104,6 +118,15 @@ impl Front {
 
     pub fn hold_bodies(&self, after: usize) {
         self.set(Manner::HoldBody { after });
+    }
+
+    /// Breaks the bodies that are held.
+    pub fn break_held(&self) {
+        self.set(Manner::BreakHeld);
+    }
+
+    pub fn hold_deletions(&self) {
+        self.set(Manner::HoldDeletion);
     }
 
     pub fn be_good(&self) {
@@ -145,25 +168,34 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
         let body = format!("<Error><Code>AuthenticationRequired</Code><Message>{why}</Message></Error>");
         return Ok(status(StatusCode::UNAUTHORIZED, body));
     }
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let mut path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let query = request.uri().query().unwrap_or_default();
     let is_list = query.contains("list-type=2") || query.contains("comp=list");
     if is_list {
         shared.listed.lock().expect("unharmed").push(query.to_owned());
+        if let Some(page) = shared.page {
+            path.push_str(&format!("&max-keys={page}"));
+        }
+    }
+    if request.method() == Method::DELETE && *shared.manner.borrow() == Manner::HoldDeletion {
+        shared.struck.send_modify(|count| *count += 1);
+        let _ = shared.manner.subscribe().wait_for(|manner| *manner != Manner::HoldDeletion).await;
     }
     let mut headers = request.headers().clone();
     headers.remove("host");
+    let is_body = request.method() == Method::GET && !is_list;
+    let uri = request.uri().clone();
     let forwarded = shared.http.request(request.method().clone(), format!("{}{path}", shared.server)).headers(headers);
-    let Ok(got) = forwarded.send().await else {
+    let content = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap_or_default();
+    let Ok(got) = forwarded.body(content).send().await else {
         return Ok(status(StatusCode::BAD_GATEWAY, String::new()));
     };
     let (code, headers) = (got.status(), got.headers().clone());
     let mut body = got.bytes().await.unwrap_or_default();
     if is_list && shared.keys.is_some() {
-        body = page_of(&body, request.uri().query().unwrap_or_default()).into();
+        body = page_of(&body, uri.query().unwrap_or_default()).into();
     }
-    let is_body = request.method() == Method::GET && !is_list && code.is_success();
-    Ok(deal(&shared, code, headers, body, is_list, is_body))
+    Ok(deal(&shared, code, headers, body, is_list, is_body && code.is_success()))
 }
 
 fn status(code: StatusCode, body: String) -> Response<Body> {
@@ -204,7 +236,9 @@ fn deal(
             answer = answer.header(name, value);
         }
     }
-    answer = answer.header("content-length", body.len());
+    // An answer about an object has its length, and no body.
+    let length = headers.get("content-length").filter(|_| body.is_empty()).cloned();
+    answer = answer.header("content-length", length.unwrap_or_else(|| body.len().into()));
     let Some(cut) = cut else {
         return answer.body(Body::from(body)).expect("an answer");
     };
@@ -213,10 +247,13 @@ fn deal(
     let mut manner = shared.manner.subscribe();
     let rest = async move {
         if is_held {
-            let _ = manner.wait_for(|manner| *manner == Manner::Good).await;
-            return Ok(tail);
+            let is_let_go = |manner: &Manner| matches!(manner, Manner::Good | Manner::BreakHeld);
+            if manner.wait_for(is_let_go).await.is_ok_and(|manner| *manner == Manner::Good) {
+                return Ok(tail);
+            }
         }
-        // Whoever serves this ends the connection the hard way.
+        // What came before is sent while this waits; then whoever serves it ends the connection the hard way.
+        tokio::task::yield_now().await;
         Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
     };
     let parts = futures::stream::iter([Ok(head)]).chain(futures::stream::once(rest));

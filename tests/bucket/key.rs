@@ -1,5 +1,7 @@
 //! Service accounts: a key file as Google hands it out, and the eye of a store that knows which keys are in force.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Mutex;

@@ -1,5 +1,7 @@
 //! Stores that we did not write, as child processes on loopback.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::process::Stdio;
 
 use longshore::net::{HttpLimits, http_client};
@@ -16,6 +18,12 @@ pub struct Server {
     pub base: String,
     http: reqwest::Client,
     _child: Child,
+}
+
+/// Who may do something in S3.
+pub struct S3User {
+    pub id: String,
+    pub secret: String,
 }
 
 impl Server {
@@ -80,6 +88,34 @@ impl Server {
         let somebody = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261124/eu-north-1/s3/aws4_request, \
                         SignedHeaders=host, Signature=0";
         self.done(put.header("authorization", somebody).body(content)).await;
+    }
+
+    /// Makes a user of S3 who may do this and no more. From now on, every signature and right is looked at.
+    pub async fn user_of_s3(&self, name: &str, rights: &[&str]) -> S3User {
+        self.iam(&[("Action", "CreateUser"), ("UserName", name)]).await;
+        let key = self.iam(&[("Action", "CreateAccessKey"), ("UserName", name)]).await;
+        let value = |tag: &str| {
+            let (_, rest) = key.split_once(&format!("<{tag}>")).expect("a key");
+            rest.split_once('<').expect("an end").0.to_owned()
+        };
+        let statement = serde_json::json!([{"Effect": "Allow", "Action": rights, "Resource": "*"}]);
+        let policy = serde_json::json!({"Version": "2012-10-17", "Statement": statement}).to_string();
+        let put = [("Action", "PutUserPolicy"), ("UserName", name), ("PolicyName", "p"), ("PolicyDocument", &policy)];
+        self.iam(&put).await;
+        self.done(self.http.post(format!("{}/moto-api/reset-auth", self.base)).body("0")).await;
+        S3User { id: value("AccessKeyId"), secret: value("SecretAccessKey") }
+    }
+
+    async fn iam(&self, form: &[(&str, &str)]) -> String {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let somebody = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261124/us-east-1/iam/aws4_request, \
+                        SignedHeaders=host, Signature=0";
+        let asked = self.http.post(&self.base).header("authorization", somebody);
+        let asked = asked.header("content-type", "application/x-www-form-urlencoded").body(body);
+        let answer = asked.send().await.expect("answered");
+        let (status, text) = (answer.status(), answer.text().await.expect("text"));
+        assert!(status.is_success(), "{status}: {text}");
+        text
     }
 
     async fn done(&self, request: reqwest::RequestBuilder) {

@@ -6,10 +6,8 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::servers::peers;
 use crate::world::{LIMIT, World, day, lay, say, until};
-
-#[path = "../common/peers.rs"]
-mod peers;
 
 struct Server {
     port: u16,

@@ -1,10 +1,18 @@
-//! The drop feed as a user runs it: the real program over a folder, OpenSSH's SFTP server and pyftpdlib's FTP server,
-//! killed and cut off wherever it hurts. Nothing is lost, nothing comes twice.
+//! The drop feed as a user runs it: the real program over a folder, OpenSSH's SFTP server, pyftpdlib's FTP server and
+//! moto's S3, killed and cut off wherever it hurts. Nothing is lost, nothing comes twice.
 
 mod crashes;
 mod folder;
 mod ftp;
 mod proxy;
+mod s3;
 mod sftp;
 mod sshd;
 mod world;
+
+#[path = "../bucket/front.rs"]
+mod front;
+#[path = "../bucket/key.rs"]
+mod key;
+#[path = "../bucket/servers.rs"]
+mod servers;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::config::{AccessConfig, Changed, Config, FeedConfig, FeedKind, UNNAMED_KEY, show_size, show_time};
 use crate::feed::bucket::BucketSettings;
-use crate::feed::drop::{After, DropSettings};
+use crate::feed::drop::{After, DropSettings, SourceSettings};
 use crate::feed::service_bus::Transport;
 use crate::feed::webhook::WebhookSettings;
 use crate::feed::webhook::subscriptions::SubscriptionsSettings;
@@ -223,7 +223,15 @@ fn dropped(settings: &DropSettings) -> String {
         After::Move(folder) => format!("moved to {folder}"),
         After::Delete => "deleted".to_owned(),
     };
-    format!("in {}, spooled in {}, then {after}", settings.source, settings.spool.display())
+    // Stores charge for listing.
+    let cost = match settings.source {
+        SourceSettings::S3(_) => {
+            let lists = (24 * 3_600 / settings.poll.as_secs().max(1)).max(1);
+            format!("; looks every {}, about {lists} LIST requests a day", show_time(settings.poll))
+        }
+        _ => String::new(),
+    };
+    format!("in {}, spooled in {}, then {after}{cost}", settings.source, settings.spool.display())
 }
 
 /// Where it looks, how often, and what that costs: stores charge for listing.

@@ -4,7 +4,7 @@ use toml::Spanned;
 
 use super::{DAY, Raw, SECOND, YEAR};
 use crate::config::reader::section;
-use crate::config::value::{Glob, Name, OneOf, PathText, Size, Time, Whole, Word};
+use crate::config::value::{Address, Glob, Name, OneOf, PathText, Size, Time, Whole, Word};
 use crate::feed::drop::{DateOrder, Every};
 
 section! {
@@ -19,6 +19,11 @@ section! {
         known_hosts: PathText,
         ca_file: PathText,
         plain_text: bool,
+        endpoint: Address,
+        region: String,
+        path_style: bool,
+        access_key_file: PathText,
+        secret_key_file: PathText,
         include: Vec<Spanned<Glob>>,
         exclude: Vec<Spanned<Glob>>,
         files: Vec<Spanned<Glob>>,

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use http_body_util::BodyExt as _;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
@@ -246,6 +246,8 @@ impl Connection {
                     .with_access_key_id(read_secret(access_key_file)?.expose())
                     .with_secret_access_key(read_secret(secret_key_file)?.expose())
                     .with_virtual_hosted_style_request(!path_style)
+                    // One request for one object: not every compatible store knows the other kind.
+                    .with_config(AmazonS3ConfigKey::DisableBulkDelete, "true")
                     .with_client_options(options)
                     .with_retry(retry())
                     .with_http_connector(connector(false));
@@ -342,7 +344,13 @@ struct PlainHttp;
 impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (parts, body) = request.into_parts();
-        let url = Url::parse(&parts.uri.to_string()).map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        let mut url =
+            Url::parse(&parts.uri.to_string()).map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        // A blank is signed as `%20` and written as forms have it; what checks the signature may read the address literally.
+        if let Some(query) = url.query().filter(|query| query.contains('+')) {
+            let query = query.replace('+', "%20");
+            url.set_query(Some(&query));
+        }
         if !crate::net::is_allowed(&url) {
             return Err(HttpError::new(HttpErrorKind::Unknown, PlainHttp));
         }

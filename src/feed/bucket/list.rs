@@ -99,12 +99,12 @@ impl Classify for ListError {
 }
 
 /// A strong or weak ETag, quoted or not (Azure lists it without quotes and serves it with them), by what is in it.
-pub(super) fn bare_etag(etag: &str) -> &str {
+pub(in crate::feed) fn bare_etag(etag: &str) -> &str {
     etag.trim_start_matches("W/").trim_matches('"')
 }
 
 /// One line of what a store said. Its answers are XML or JSON documents over many lines.
-pub(super) fn said(error: &Error) -> String {
+pub(in crate::feed) fn said(error: &Error) -> String {
     const SHOWN_CHARS: usize = 400;
     let line = redact(&chain(error)).split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(SHOWN_CHARS) {
@@ -115,7 +115,7 @@ pub(super) fn said(error: &Error) -> String {
 
 /// What the store answered. The library sorts errors by it for single objects, and not for listings: there it is in the
 /// text alone, before anything that the store said.
-fn status(error: &Error) -> Option<StatusCode> {
+pub(in crate::feed) fn status(error: &Error) -> Option<StatusCode> {
     let text = chain(error);
     let (_, after) = text.split_once("non-2xx status code: ")?;
     after.get(..3)?.parse().ok()

@@ -57,6 +57,7 @@ pub use content::BucketContent;
 pub use days::DayFolder;
 pub use hand::{Bucket, Held};
 pub use list::{ListError, Lister, Object, Page, StoreLister};
+pub(in crate::feed) use list::{bare_etag, said, status};
 pub use notices::NamePattern;
 
 use connect::{BucketAccess, Connection};

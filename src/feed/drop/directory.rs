@@ -10,7 +10,7 @@ use rustix::fs::Access;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
-use super::source::{Listed, Receive, Source, SourceError, Stamp};
+use super::source::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
 use crate::probe::{Finding, Step};
 
 const READ_BYTES: usize = 256 << 10;
@@ -84,8 +84,8 @@ impl Source for Directory {
         }
     }
 
-    async fn read(&mut self, name: &str, into: &mut dyn Receive) -> Result<(), SourceError> {
-        let path = self.path.join(name);
+    async fn read(&mut self, file: &Listed, into: &mut dyn Receive) -> Result<ReadEnd, SourceError> {
+        let path = self.path.join(&file.name);
         let fail = |error: io::Error| of_io(&path, &error);
         let mut file = tokio::fs::OpenOptions::new()
             .read(true)
@@ -97,7 +97,7 @@ impl Source for Directory {
         loop {
             let count = file.read(&mut piece).await.map_err(fail)?;
             if count == 0 {
-                return Ok(());
+                return Ok(ReadEnd::Whole);
             }
             into.take(&piece[..count]).await?;
         }
@@ -111,7 +111,8 @@ impl Source for Directory {
         }
     }
 
-    async fn move_to(&mut self, name: &str, folder: &str, other: &str) -> Result<(), SourceError> {
+    async fn move_to(&mut self, name: &str, goal: &Goal<'_>) -> Result<(), SourceError> {
+        let Goal { folder, other, .. } = *goal;
         let from = self.path.join(name);
         let folder = self.path.join(folder);
         tokio::fs::create_dir_all(&folder).await.map_err(|error| of_io(&folder, &error))?;

@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::DropSettings;
 use super::columns::KnownColumns;
 use super::expect::Arrivals;
 use super::look::Looker;
-use super::source::SourceError;
+use super::source::{SourceError, Way};
 use super::spool::Spool;
 use super::taken::Taken;
 use super::watch::Watch;
-use super::{After, DropSettings};
 use crate::error::{Class, Classify};
 use crate::feed::Feed;
 use crate::inbox::{InboxError, SharedInbox};
@@ -37,6 +37,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(20);
 /// The feed.
 pub struct DropFeed {
     pub(super) settings: DropSettings,
+    pub(super) way: Way,
     pub(super) context: Context,
 }
 
@@ -44,7 +45,7 @@ impl DropFeed {
     /// A feed that takes what is dropped at the place that `settings` name. Nothing is touched before [`Feed::run`].
     #[must_use]
     pub fn new(settings: DropSettings, context: Context) -> Self {
-        Self { settings, context }
+        Self { way: Way::new(settings.source.clone()), settings, context }
     }
 
     fn say(&self, condition: Condition) {
@@ -147,7 +148,7 @@ impl Feed for DropFeed {
     }
 
     async fn probe(&self) -> Vec<Step> {
-        let mut steps = self.settings.source.probe(self.settings.after != After::Leave).await;
+        let mut steps = self.way.probe(&self.settings.after).await;
         let began = Instant::now();
         let folder = self.settings.spool.clone();
         let looked = tokio::task::spawn_blocking(move || look_at_spool(&folder)).await;

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::remote::{FAREWELL_MAX, Place, read_secret, step};
-use super::source::{Listed, Receive, Source, SourceError, Stamp};
+use super::source::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
 
 const READ_BYTES: usize = 256 << 10;
 
@@ -128,9 +128,9 @@ impl Source for Ftp {
         Ok(self.list(usize::MAX).await?.into_iter().find(|file| file.name == name).map(|file| file.stamp))
     }
 
-    async fn read(&mut self, name: &str, into: &mut dyn Receive) -> Result<(), SourceError> {
-        let object = self.object(name);
-        let mut content = step(&object, "opening", self.server.retr_as_stream(name)).await?;
+    async fn read(&mut self, file: &Listed, into: &mut dyn Receive) -> Result<ReadEnd, SourceError> {
+        let object = self.object(&file.name);
+        let mut content = step(&object, "opening", self.server.retr_as_stream(&file.name)).await?;
         let mut piece = vec![0; READ_BYTES];
         loop {
             let count = step(&object, "reading", content.read(&mut piece)).await?;
@@ -140,7 +140,8 @@ impl Source for Ftp {
             into.take(&piece[..count]).await?;
         }
         // The server says here whether it has sent all; a data connection alone does not tell an end from a break.
-        step(&object, "reading", content.finish()).await
+        step(&object, "reading", content.finish()).await?;
+        Ok(ReadEnd::Whole)
     }
 
     async fn delete(&mut self, name: &str) -> Result<(), SourceError> {
@@ -151,7 +152,8 @@ impl Source for Ftp {
         }
     }
 
-    async fn move_to(&mut self, name: &str, folder: &str, other: &str) -> Result<(), SourceError> {
+    async fn move_to(&mut self, name: &str, goal: &Goal<'_>) -> Result<(), SourceError> {
+        let Goal { folder, other, .. } = *goal;
         // One that is there already is refused; the rename tells.
         let _ = self.server.mkdir(folder).await;
         let object = self.object(folder);

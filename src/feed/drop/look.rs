@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::columns::KnownColumns;
 use super::expect::Arrivals;
 use super::feed::{DropFeed, Trouble, alive, spool_trouble};
-use super::source::{Listed, Source, SourceError, Stamp};
+use super::source::{Goal, Listed, ReadEnd, Source, SourceError, Stamp};
 use super::spool::{ContentHash, Spool};
 use super::take::{self, Examined, Stored};
 use super::taken::{Taken, Version};
@@ -46,8 +46,7 @@ impl Looker<'_> {
         heartbeat: &Heartbeat,
         stop: &CancellationToken,
     ) -> Result<Option<Instant>, Trouble> {
-        let settings = &self.feed.settings;
-        let mut source = alive(heartbeat, settings.source.connect()).await?;
+        let mut source = alive(heartbeat, self.feed.way.connect()).await?;
         let looked = self.look(&mut *source, heartbeat, stop).await;
         source.leave().await;
         looked
@@ -130,9 +129,12 @@ impl Looker<'_> {
     ) -> Result<Option<Instant>, Trouble> {
         let settings = &self.feed.settings;
         let mut draft = self.spool.draft(&file.name, settings.limits.file_bytes_max).await?;
-        source.read(&file.name, &mut draft).await?;
+        let end = source.read(file, &mut draft).await?;
         let mut copied = draft.finish().await?;
-        if source.stat(&file.name).await?.as_ref() != Some(&file.stamp) || copied.size != file.stamp.size {
+        if end == ReadEnd::Replaced
+            || source.stat(&file.name).await?.as_ref() != Some(&file.stamp)
+            || copied.size != file.stamp.size
+        {
             tracing::debug!(file = file.name, "it changed while it was copied");
             self.feed.count("changed");
             self.watch.start_over(&file.name);
@@ -249,7 +251,7 @@ impl Looker<'_> {
                 After::Delete => source.delete(name).await?,
                 After::Move(folder) => {
                     let other = format!("{name}.{}", &version.hash[..12]);
-                    source.move_to(name, folder, &other).await?;
+                    source.move_to(name, &Goal { folder, other: &other, hash: &version.hash }).await?;
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::source::{SourceError, SourceSettings};
+use super::source::{SourceError, SourceSettings, Way};
 use crate::probe::{Finding, Step};
 
 /// Files that are counted; a look needs no more.
@@ -10,7 +10,7 @@ const FILES_MAX: usize = 100_000;
 
 /// Connects, lists, and says farewell. Whether files can be moved or deleted cannot be known without doing it, so that is
 /// only said.
-pub(super) async fn walk(source: &SourceSettings, writes: bool) -> Vec<Step> {
+pub(super) async fn walk(way: &Way, source: &SourceSettings, writes: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut began = Instant::now();
     let mut add = |name: &str, found: Result<String, SourceError>| {
@@ -23,7 +23,7 @@ pub(super) async fn walk(source: &SourceSettings, writes: bool) -> Vec<Step> {
         began = Instant::now();
         is_good
     };
-    let mut connection = match source.connect().await {
+    let mut connection = match way.connect().await {
         Ok(connection) => connection,
         Err(error) => {
             add("source reached", Err(error));

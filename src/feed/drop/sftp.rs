@@ -16,7 +16,7 @@ use russh_sftp::protocol::StatusCode;
 use tokio::io::AsyncReadExt as _;
 
 use super::remote::{FAREWELL_MAX, Login, Place, STEP_MAX, read_secret, step};
-use super::source::{Listed, Receive, Source, SourceError, Stamp};
+use super::source::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
 
 const READ_BYTES: usize = 256 << 10;
 /// A server that says nothing for this long is asked whether it is there; it may miss three such questions.
@@ -219,15 +219,15 @@ impl Source for Sftp {
         }
     }
 
-    async fn read(&mut self, name: &str, into: &mut dyn Receive) -> Result<(), SourceError> {
-        let path = self.place.path(name);
+    async fn read(&mut self, file: &Listed, into: &mut dyn Receive) -> Result<ReadEnd, SourceError> {
+        let path = self.place.path(&file.name);
         let object = self.object(&path);
         let mut file = self.files.open(path.clone()).await.map_err(|error| self.fail(&path, &error))?;
         let mut piece = vec![0; READ_BYTES];
         loop {
             let count = step(&object, "reading", file.read(&mut piece)).await?;
             if count == 0 {
-                return Ok(());
+                return Ok(ReadEnd::Whole);
             }
             into.take(&piece[..count]).await?;
         }
@@ -241,7 +241,8 @@ impl Source for Sftp {
         }
     }
 
-    async fn move_to(&mut self, name: &str, folder: &str, other: &str) -> Result<(), SourceError> {
+    async fn move_to(&mut self, name: &str, goal: &Goal<'_>) -> Result<(), SourceError> {
+        let Goal { folder, other, .. } = *goal;
         let from = self.place.path(name);
         let folder = self.place.path(folder);
         // One that is there already is refused with a failure that says no more; the rename tells.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -9,9 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Class, Classify};
 use crate::probe::Step;
 
+use super::After;
 use super::directory::Directory;
 use super::ftp::{Ftp, FtpSettings};
+use super::s3::{S3, S3Settings};
 use super::sftp::{Sftp, SftpSettings};
+use crate::feed::bucket::connect::Connection;
 
 /// A place where files are dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,23 +26,45 @@ pub enum SourceSettings {
     Sftp(SftpSettings),
     /// A folder on an FTP server.
     Ftp(FtpSettings),
+    /// A folder of a bucket in S3.
+    S3(S3Settings),
 }
 
-impl SourceSettings {
+/// The way to a place, with what is worth keeping from one look to the next.
+pub(super) struct Way {
+    settings: SourceSettings,
+    /// The client of a bucket: it reads its secrets again when they were replaced.
+    bucket: Option<Arc<Connection>>,
+}
+
+impl Way {
+    /// Nothing is opened yet.
+    pub(super) fn new(settings: SourceSettings) -> Self {
+        let bucket = match &settings {
+            SourceSettings::S3(settings) => Some(Arc::new(settings.connection())),
+            _ => None,
+        };
+        Self { settings, bucket }
+    }
+
     /// Opens the way to the place. A connection is used for one look at it.
     pub(super) async fn connect(&self) -> Result<Box<dyn Source>, SourceError> {
-        match self {
-            Self::Directory(path) => Ok(Box::new(Directory::open(path).await?)),
-            Self::Sftp(settings) => Ok(Box::new(Sftp::connect(settings).await?)),
-            Self::Ftp(settings) => Ok(Box::new(Ftp::connect(settings).await?)),
+        match (&self.settings, &self.bucket) {
+            (SourceSettings::Directory(path), _) => Ok(Box::new(Directory::open(path).await?)),
+            (SourceSettings::Sftp(settings), _) => Ok(Box::new(Sftp::connect(settings).await?)),
+            (SourceSettings::Ftp(settings), _) => Ok(Box::new(Ftp::connect(settings).await?)),
+            (SourceSettings::S3(settings), Some(bucket)) => Ok(Box::new(S3::open(settings, bucket)?)),
+            (SourceSettings::S3(settings), None) => Ok(Box::new(S3::open(settings, &Arc::new(settings.connection()))?)),
         }
     }
 
     /// Walks the way to the place, step by step.
-    pub(super) async fn probe(&self, writes: bool) -> Vec<Step> {
-        match self {
-            Self::Directory(path) => super::directory::probe(path, writes).await,
-            Self::Sftp(_) | Self::Ftp(_) => super::probe::walk(self, writes).await,
+    pub(super) async fn probe(&self, after: &After) -> Vec<Step> {
+        let writes = *after != After::Leave;
+        match &self.settings {
+            SourceSettings::Directory(path) => super::directory::probe(path, writes).await,
+            SourceSettings::Sftp(_) | SourceSettings::Ftp(_) => super::probe::walk(self, &self.settings, writes).await,
+            SourceSettings::S3(settings) => super::s3_probe::walk(settings, after).await,
         }
     }
 }
@@ -51,6 +77,7 @@ impl fmt::Display for SourceSettings {
             Self::Sftp(settings) => write!(f, "sftp://{}", settings.place),
             Self::Ftp(settings) if settings.is_secure => write!(f, "ftps://{}", settings.place),
             Self::Ftp(settings) => write!(f, "ftp://{}", settings.place),
+            Self::S3(settings) => write!(f, "{settings}"),
         }
     }
 }
@@ -83,8 +110,9 @@ pub(super) trait Source: Send {
     /// What the file is now; `None` if it is gone.
     async fn stat(&mut self, name: &str) -> Result<Option<Stamp>, SourceError>;
 
-    /// Gives the file's bytes to `into`, from its start to its end.
-    async fn read(&mut self, name: &str, into: &mut dyn Receive) -> Result<(), SourceError>;
+    /// Gives the file's bytes to `into`, from its start to its end. A source that can tell reads the version that was
+    /// listed and no other; with the others, whoever reads looks at the file's stamp again afterwards.
+    async fn read(&mut self, file: &Listed, into: &mut dyn Receive) -> Result<ReadEnd, SourceError>;
 
     /// Deletes the file; one that is gone already is fine.
     async fn delete(&mut self, name: &str) -> Result<(), SourceError>;
@@ -97,9 +125,29 @@ pub(super) trait Source: Send {
         None
     }
 
-    /// Moves the file to a folder below this one, which is made if it is not there. Nothing is overwritten: `other` is
-    /// the name to take where the own one is taken. A file that is gone already is fine.
-    async fn move_to(&mut self, name: &str, folder: &str, other: &str) -> Result<(), SourceError>;
+    /// Moves the file to a folder below this one, which is made if it is not there. Nothing is overwritten. A file that
+    /// is gone already is fine.
+    async fn move_to(&mut self, name: &str, goal: &Goal<'_>) -> Result<(), SourceError>;
+}
+
+/// How the reading of a file ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReadEnd {
+    /// At the file's end.
+    Whole,
+    /// There is another version of it now; what was read is of no use.
+    Replaced,
+}
+
+/// Where a file is moved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Goal<'a> {
+    /// The folder, below the source's own.
+    pub(super) folder: &'a str,
+    /// The name to take where the own one is taken; no other content has it.
+    pub(super) other: &'a str,
+    /// The SHA-256 of the content, for a source that has to find out whether what lies there is a copy of its own.
+    pub(super) hash: &'a str,
 }
 
 /// What takes a file's bytes.

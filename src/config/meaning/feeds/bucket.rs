@@ -33,6 +33,14 @@ const BATCH_NOTICES_MAX: u64 = 500;
 /// A page is a thousand names.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What is written of a bucket in S3.
+pub(super) struct S3Keys<'a> {
+    pub(super) region: &'a Written<String>,
+    pub(super) path_style: &'a Written<bool>,
+    pub(super) access_key_file: &'a Written<PathText>,
+    pub(super) secret_key_file: &'a Written<PathText>,
+}
+
 impl Rules<'_, '_> {
     pub(super) fn bucket_feed(
         &mut self,
@@ -161,15 +169,8 @@ impl Rules<'_, '_> {
                 Provider::Google { key_file: self.bucket_secret(&span, "key_file", &feed.key_file)? }
             }
             BucketProvider::S3 => {
-                let access_key_file = self.bucket_secret(&span, "access_key_file", &feed.access_key_file);
-                let secret_key_file = self.bucket_secret(&span, "secret_key_file", &feed.secret_key_file);
-                let region = self.required("[[feed]]", span.clone(), "region", &feed.region, "\"eu-north-1\"");
-                Provider::S3 {
-                    path_style: self.or("feed.path_style", &feed.path_style, false),
-                    region: region?.get_ref().clone(),
-                    access_key_file: access_key_file?,
-                    secret_key_file: secret_key_file?,
-                }
+                let BucketFeed { region, path_style, access_key_file, secret_key_file, .. } = feed;
+                self.s3(&span, &S3Keys { region, path_style, access_key_file, secret_key_file })?
             }
             BucketProvider::Azure => {
                 let account = self.required("[[feed]]", span.clone(), "account", &feed.account, "\"…\"");
@@ -183,6 +184,19 @@ impl Rules<'_, '_> {
         self.foreign_keys(feed, &provider);
         let endpoint = feed.endpoint.value().map(|address| address.0.clone());
         Some(BucketAccess { provider, bucket: bucket?.get_ref().clone(), endpoint, ca_file })
+    }
+
+    /// How a bucket in S3 is reached, whatever is made of it.
+    pub(super) fn s3(&mut self, span: &Range<usize>, keys: &S3Keys<'_>) -> Option<Provider> {
+        let access_key_file = self.bucket_secret(span, "access_key_file", keys.access_key_file);
+        let secret_key_file = self.bucket_secret(span, "secret_key_file", keys.secret_key_file);
+        let region = self.required("[[feed]]", span.clone(), "region", keys.region, "\"eu-north-1\"");
+        Some(Provider::S3 {
+            path_style: self.or("feed.path_style", keys.path_style, false),
+            region: region?.get_ref().clone(),
+            access_key_file: access_key_file?,
+            secret_key_file: secret_key_file?,
+        })
     }
 
     fn bucket_secret(&mut self, span: &Range<usize>, key: &str, written: &Written<PathText>) -> Option<PathBuf> {

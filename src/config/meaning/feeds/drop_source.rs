@@ -1,4 +1,4 @@
-//! The meaning of `source` of a drop: a folder of this machine, or the address of one on another.
+//! The meaning of `source` of a drop: a folder of this machine, or the address of one on another or in a bucket.
 
 use std::ops::Range;
 
@@ -6,12 +6,14 @@ use percent_encoding::percent_decode_str;
 use toml::Spanned;
 use url::Url;
 
+use super::bucket::S3Keys;
 use crate::config::meaning::{Rules, each};
 use crate::config::problem::Problem;
 use crate::config::reader::Written;
 use crate::config::value::PathText;
 use crate::config::written::DropFeed;
-use crate::feed::drop::{FtpSettings, Login, Place, SftpSettings, SourceSettings};
+use crate::feed::bucket::connect::BucketAccess;
+use crate::feed::drop::{FtpSettings, Login, Place, S3Settings, SftpSettings, SourceSettings};
 use crate::net::is_loopback;
 
 /// A key, where it was written, and the schemes that it belongs to.
@@ -34,6 +36,13 @@ impl Rules<'_, '_> {
             self.problems.mask(source.span());
             return self.no_source(source, "a password cannot stand in this file: name a file with `password_file`");
         }
+        if url.scheme() == "s3" {
+            self.only_for(feed, "s3");
+            return match folder_of_bucket(&url) {
+                Ok((bucket, prefix)) => self.s3_source(feed, &span, bucket, prefix).map(SourceSettings::S3),
+                Err(why) => self.no_source(source, why),
+            };
+        }
         let place = match place(&url) {
             Ok(place) => place,
             Err(why) => return self.no_source(source, why),
@@ -42,7 +51,7 @@ impl Rules<'_, '_> {
         match url.scheme() {
             "sftp" => self.sftp(feed, span, place).map(SourceSettings::Sftp),
             "ftp" | "ftps" => self.ftp(feed, span, source, place, url.scheme() == "ftps").map(SourceSettings::Ftp),
-            _ => self.no_source(source, "sftp, ftps and ftp are known"),
+            _ => self.no_source(source, "sftp, ftps, ftp and s3 are known"),
         }
     }
 
@@ -118,15 +127,35 @@ impl Rules<'_, '_> {
         Some(FtpSettings { place, password_file: password_file?, is_secure, ca_file })
     }
 
+    fn s3_source(
+        &mut self,
+        feed: &DropFeed,
+        span: &Range<usize>,
+        bucket: String,
+        prefix: String,
+    ) -> Option<S3Settings> {
+        let DropFeed { region, path_style, access_key_file, secret_key_file, .. } = feed;
+        let provider = self.s3(span, &S3Keys { region, path_style, access_key_file, secret_key_file });
+        let ca_file = self.ca_file("feed.ca_file", &feed.ca_file);
+        let endpoint = feed.endpoint.value().map(|address| address.0.clone());
+        let access = BucketAccess { provider: provider?, bucket, endpoint, ca_file };
+        Some(S3Settings { access, prefix })
+    }
+
     /// Reports keys that say nothing for this kind of source.
     fn only_for(&mut self, feed: &DropFeed, scheme: &str) {
         let span = |written: &Written<PathText>| written.spanned().map(Spanned::span);
-        let keys: [KeyOf; 6] = [
+        let keys: [KeyOf; 11] = [
             ("password_file", span(&feed.password_file), &["sftp", "ftp", "ftps"]),
             ("key_file", span(&feed.key_file), &["sftp"]),
             ("host_keys", feed.host_keys.spanned().map(Spanned::span), &["sftp"]),
             ("known_hosts", span(&feed.known_hosts), &["sftp"]),
-            ("ca_file", span(&feed.ca_file), &["ftps"]),
+            ("ca_file", span(&feed.ca_file), &["ftps", "s3"]),
+            ("endpoint", feed.endpoint.spanned().map(Spanned::span), &["s3"]),
+            ("region", feed.region.spanned().map(Spanned::span), &["s3"]),
+            ("path_style", feed.path_style.spanned().map(Spanned::span), &["s3"]),
+            ("access_key_file", span(&feed.access_key_file), &["s3"]),
+            ("secret_key_file", span(&feed.secret_key_file), &["s3"]),
             ("plain_text", feed.plain_text.spanned().map(Spanned::span), &["ftp"]),
         ];
         for (key, span, schemes) in keys {
@@ -155,6 +184,27 @@ fn place(url: &Url) -> Result<Place, &'static str> {
     Ok(Place { host: host.trim_matches(['[', ']']).to_owned(), port, user, folder })
 }
 
+/// The bucket, and what the names of the folder's objects begin with.
+fn folder_of_bucket(url: &Url) -> Result<(String, String), &'static str> {
+    let bucket =
+        url.host_str().filter(|host| !host.is_empty()).ok_or("there is no bucket in it: s3://bucket/folder")?;
+    if !url.username().is_empty() {
+        return Err("who we are stands in `access_key_file`");
+    }
+    if url.port().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("it names a bucket and a folder only; where the store is stands in `endpoint`");
+    }
+    let path = percent_decode_str(url.path()).decode_utf8().map_err(|_| "its path is not UTF-8")?;
+    let folder = path.trim_matches('/');
+    if folder.is_empty() {
+        return Ok((bucket.to_owned(), String::new()));
+    }
+    if folder.chars().any(char::is_control) || folder.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err("its folder has an empty part, a dot as a part, or a control character in it");
+    }
+    Ok((bucket.to_owned(), format!("{folder}/")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,5 +219,24 @@ mod tests {
         assert_eq!(folder("sftp://u@h/a%20b/").as_deref(), Ok("/a b"));
         assert_eq!(folder("sftp://u@h/").as_deref(), Ok("."));
         assert!(read("sftp://h/up").is_err());
+    }
+
+    #[test]
+    fn an_address_names_bucket_and_folder_and_nothing_else() {
+        let read = |text: &str| folder_of_bucket(&Url::parse(text).expect("an address")).ok();
+        let of = |bucket: &str, prefix: &str| Some((bucket.to_owned(), prefix.to_owned()));
+        assert_eq!(read("s3://Drop_1"), of("Drop_1", ""));
+        assert_eq!(read("s3://drop/"), of("drop", ""));
+        assert_eq!(read("s3://drop/net%20core/daily//"), of("drop", "net core/daily/"));
+        for text in [
+            "s3://key@drop/a",
+            "s3:///a",
+            "s3://drop:9000/a",
+            "s3://drop/a?b",
+            "s3://drop/a//b",
+            "s3://drop/a%2f..%2fb",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 }
