@@ -26,6 +26,9 @@ const SCOPES: [&str; 4] = [
     "https://www.googleapis.com/auth/cloud-platform",
 ];
 
+/// Google's own libraries sign for this endpoint, whatever `token_uri` says; Google takes either.
+const GOOGLES_ENDPOINT: &str = "https://oauth2.googleapis.com/token";
+
 const EMAIL: &str = "event-export@sandbox.iam.gserviceaccount.com";
 
 /// A service account with its one key.
@@ -88,7 +91,7 @@ impl Account {
     /// Whether `assertion` is one that the account's owner signed for the token endpoint `endpoint`.
     pub(super) fn signed_for_token(&self, assertion: &str, endpoint: &str, now: UnixMs) -> Result<(), String> {
         let claims = self.verify(assertion, now)?;
-        if claims.aud.as_deref() != Some(endpoint) {
+        if !claims.aud.as_deref().is_some_and(|aud| aud == endpoint || aud == GOOGLES_ENDPOINT) {
             return Err(format!("its `aud` is not {endpoint}"));
         }
         let scope = claims.scope.unwrap_or_default();

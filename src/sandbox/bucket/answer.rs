@@ -49,9 +49,13 @@ impl Refused {
         Self::new(StatusCode::BAD_REQUEST, "InvalidArgument", message)
     }
 
-    fn condition() -> Self {
+    pub(super) fn condition() -> Self {
         let message = "At least one of the pre-conditions you specified did not hold.";
         Self::new(StatusCode::PRECONDITION_FAILED, "PreconditionFailed", message)
+    }
+
+    pub(super) fn not_modified() -> Self {
+        Self::new(StatusCode::NOT_MODIFIED, "NotModified", "")
     }
 
     /// The error that goes with a status, for faults on demand.
@@ -81,10 +85,11 @@ impl Refused {
                     quick_xml::escape::escape(&self.message)
                 ),
             ),
-            Face::Json => (
-                "application/json; charset=UTF-8",
-                json!({ "error": { "code": self.status.as_u16(), "message": self.message } }).to_string(),
-            ),
+            Face::Json => ("application/json; charset=UTF-8", {
+                let errors = [json!({ "message": self.message, "domain": "global", "reason": self.code })];
+                let code = self.status.as_u16();
+                json!({ "error": { "code": code, "message": self.message, "errors": errors } }).to_string()
+            }),
         };
         let mut response = Response::new(Body::from(text));
         *response.status_mut() = self.status;
@@ -108,7 +113,7 @@ pub(super) fn content(
     fault: Option<&FaultKind>,
 ) -> Result<Response<Body>, Refused> {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let is_other = |wanted: &str| wanted != "*" && wanted != object.etag();
+    let is_other = |wanted: &str| wanted != "*" && wanted.trim_matches('"') != object.etag().trim_matches('"');
     let generation = HeaderName::from_static("x-goog-if-generation-match");
     if text(&header::IF_MATCH).is_some_and(is_other)
         || text(&generation).is_some_and(|wanted| wanted != object.generation.to_string())
@@ -135,7 +140,10 @@ pub(super) fn content(
     set(HeaderName::from_static("x-goog-metageneration"), "1".to_owned());
     set(HeaderName::from_static("x-goog-stored-content-encoding"), "identity".to_owned());
     set(HeaderName::from_static("x-goog-stored-content-length"), len.to_string());
-    set(HeaderName::from_static("x-goog-hash"), format!("md5={}", object.md5_base64()));
+    set(
+        HeaderName::from_static("x-goog-hash"),
+        format!("crc32c={},md5={}", object.crc32c_base64(), object.md5_base64()),
+    );
     if range.is_some() {
         set(header::CONTENT_RANGE, format!("bytes {start}-{}/{len}", end - 1));
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;

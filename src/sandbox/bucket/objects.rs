@@ -34,6 +34,16 @@ impl Object {
     pub(super) fn md5_base64(&self) -> String {
         STANDARD.encode(self.md5)
     }
+
+    pub(super) fn crc32c_base64(&self) -> String {
+        STANDARD.encode(crc32c(&self.content).to_be_bytes())
+    }
+}
+
+/// Castagnoli's sum, bit by bit: <https://www.rfc-editor.org/rfc/rfc3720#appendix-B.4>.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |sum: u32| if sum & 1 == 1 { sum >> 1 ^ 0x82f6_3b78 } else { sum >> 1 };
+    !bytes.iter().fold(u32::MAX, |sum, byte| (0..8).fold(sum ^ u32::from(*byte), |sum, _| step(sum)))
 }
 
 /// What is listed.
@@ -43,14 +53,29 @@ pub(super) struct Asked<'a> {
     pub(super) after: Option<&'a str>,
     /// Names from this one on.
     pub(super) from: Option<&'a str>,
+    /// Names before this one.
+    pub(super) until: Option<&'a str>,
+    /// Names that go on behind the prefix with this in them are told together, by what they begin with.
+    pub(super) delimiter: Option<&'a str>,
     /// The token of an earlier page.
     pub(super) token: Option<&'a str>,
     pub(super) most: usize,
 }
 
+impl Asked<'_> {
+    /// What a name is told by, together with others.
+    fn folder<'k>(&self, key: &'k str) -> Option<&'k str> {
+        let delimiter = self.delimiter.filter(|delimiter| !delimiter.is_empty())?;
+        let at = key[self.prefix.len()..].find(delimiter)?;
+        Some(&key[..self.prefix.len() + at + delimiter.len()])
+    }
+}
+
 /// One page of a listing.
 pub(super) struct Page {
     pub(super) objects: Vec<Arc<Object>>,
+    /// What names that are told together begin with.
+    pub(super) prefixes: Vec<String>,
     pub(super) next: Option<String>,
 }
 
@@ -98,15 +123,36 @@ impl Objects {
             (Some(after), from) if after >= from => Bound::Excluded(after),
             (_, from) => Bound::Included(from),
         };
-        let mut found = self
+        let found = self
             .by_key
             .range::<str, _>((start, Bound::Unbounded))
             .map(|(_, object)| object)
-            .take_while(|object| object.key.starts_with(asked.prefix));
-        let objects: Vec<Arc<Object>> = found.by_ref().take(asked.most).cloned().collect();
-        let has_more = found.next().is_some();
-        let next = objects.last().filter(|_| has_more).map(|last| URL_SAFE_NO_PAD.encode(&last.key));
-        Some(Page { objects, next })
+            .take_while(|object| object.key.starts_with(asked.prefix))
+            .take_while(|object| asked.until.is_none_or(|until| object.key.as_str() < until));
+        let mut page = Page { objects: Vec::new(), prefixes: Vec::new(), next: None };
+        let mut last = String::new();
+        for object in found {
+            let prefix = asked.folder(&object.key);
+            if prefix.is_some_and(|prefix| page.prefixes.last().is_some_and(|told| told == prefix)) {
+                continue;
+            }
+            if page.objects.len() + page.prefixes.len() == asked.most {
+                page.next = Some(URL_SAFE_NO_PAD.encode(last));
+                break;
+            }
+            match prefix {
+                Some(prefix) => {
+                    page.prefixes.push(prefix.to_owned());
+                    // The next page begins behind all that it stands for.
+                    last = format!("{prefix}{}", char::MAX);
+                }
+                None => {
+                    page.objects.push(Arc::clone(object));
+                    last.clone_from(&object.key);
+                }
+            }
+        }
+        Some(page)
     }
 }
 
@@ -120,12 +166,52 @@ mod tests {
     }
 
     #[test]
+    fn the_sum_is_castagnolis() {
+        // The check value of CRC-32C, and 32 bytes of zeros as RFC 3720 has them.
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
+    }
+
+    #[test]
+    fn folders_are_told_once_and_pages_go_on_behind_them() {
+        let mut objects = Objects::default();
+        for key in ["a", "b/1", "b/2", "b/c/3", "d/4", "e"] {
+            objects.put(key, Bytes::from_static(b"x"), EventSpec::new(0, 0), UnixMs(1));
+        }
+        let (mut found, mut token) = (Vec::new(), None);
+        loop {
+            let asked = Asked {
+                prefix: "",
+                after: None,
+                from: None,
+                until: Some("e"),
+                delimiter: Some("/"),
+                token: token.as_deref(),
+                most: 1,
+            };
+            let page = objects.page(&asked).expect("a page");
+            found.extend(page.objects.iter().map(|object| object.key.clone()));
+            found.extend(page.prefixes);
+            token = page.next;
+            if token.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, ["a", "b/", "d/"]);
+        let asked =
+            Asked { prefix: "b/", after: None, from: None, until: None, delimiter: Some("/"), token: None, most: 9 };
+        let page = objects.page(&asked).expect("a page");
+        assert_eq!((page.objects.len(), page.prefixes), (2, vec!["b/c/".to_owned()]));
+    }
+
+    #[test]
     fn pages_follow_each_other_and_stay_under_the_prefix() {
         let mut objects = Objects::default();
         for key in ["a/0", "b/1", "b/2", "b/3", "c/4"] {
             objects.put(key, Bytes::from_static(b"x"), EventSpec::new(0, 0), UnixMs(1));
         }
-        let ask = |token, after, from| Asked { prefix: "b/", after, from, token, most: 2 };
+        let ask =
+            |token, after, from| Asked { prefix: "b/", after, from, until: None, delimiter: None, token, most: 2 };
         let (first, token) = keys(&objects, &ask(None, None, None));
         assert_eq!(first, ["b/1", "b/2"]);
         let (last, end) = keys(&objects, &ask(token.as_deref(), None, None));

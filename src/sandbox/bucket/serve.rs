@@ -31,6 +31,11 @@ use crate::sandbox::serve::lock;
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
+/// No object's properties are ever changed.
+const METAGENERATION: u64 = 1;
+/// Ways to list that would be answered wrongly if they were passed over.
+const UNKNOWN: [&str; 3] = ["matchGlob", "softDeleted", "filter"];
+
 type Query = HashMap<String, String>;
 
 /// The store's pages.
@@ -63,7 +68,9 @@ async fn token(State(core): State<Arc<Core>>, Form(form): Form<TokenForm>) -> Re
 }
 
 async fn serve(State(core): State<Arc<Core>>, request: Request) -> Response<Body> {
-    let is_json = ["/storage/v1/", "/download/storage/v1/"].iter().any(|begin| request.uri().path().starts_with(begin));
+    let is_json = ["/storage/v1/", "/download/storage/v1/", "/upload/storage/v1/"]
+        .iter()
+        .any(|begin| request.uri().path().starts_with(begin));
     let face = if is_json { Face::Json } else { Face::Xml };
     let is_head = request.method() == Method::HEAD;
     let mut response = answer(&core, face, &request).unwrap_or_else(|refused| {
@@ -91,6 +98,13 @@ fn answer(core: &Core, face: Face, request: &Request) -> Result<Response<Body>, 
     }
     let query: Query =
         url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
+    if request.uri().path() == "/storage/v1/b" {
+        let message = "The account does not have storage.buckets.list access to the project.";
+        return Err(Refused::new(StatusCode::FORBIDDEN, "forbidden", message));
+    }
+    if face == Face::Json && request.uri().path() == format!("/storage/v1/b/{}", bucket.name) {
+        return Ok(Json(bucket_resource(&bucket.name)).into_response());
+    }
     let (name, key) = names(face, request.uri().path())?;
     if name != bucket.name {
         return Err(Refused::no_bucket());
@@ -134,6 +148,18 @@ fn names(face: Face, path: &str) -> Result<(String, Option<String>), Refused> {
 
 fn find(bucket: &Bucket, key: &str, query: &Query) -> Result<Arc<Object>, Refused> {
     let object = lock(&bucket.objects).get(key).ok_or_else(Refused::no_key)?;
+    for (name, now, is_wanted) in [
+        ("ifGenerationMatch", object.generation, true),
+        ("ifGenerationNotMatch", object.generation, false),
+        ("ifMetagenerationMatch", METAGENERATION, true),
+        ("ifMetagenerationNotMatch", METAGENERATION, false),
+    ] {
+        let Some(told) = query.get(name) else { continue };
+        let told: u64 = told.parse().map_err(|_| Refused::argument(format!("{name} is no number")))?;
+        if (told == now) != is_wanted {
+            return Err(if is_wanted { Refused::condition() } else { Refused::not_modified() });
+        }
+    }
     // Without versioning an overwritten generation is gone.
     let is_other = |wanted: &String| *wanted != object.generation.to_string();
     if query.get("generation").is_some_and(is_other) { Err(Refused::no_key()) } else { Ok(object) }
@@ -145,6 +171,9 @@ fn list(bucket: &Bucket, face: Face, query: &Query) -> Result<Response<Body>, Re
         return Err(Refused::of_status(status, None));
     }
     let text = |name: &str| query.get(name).map(String::as_str);
+    if let Some(name) = UNKNOWN.into_iter().find(|name| text(name).is_some()) {
+        return Err(Refused::argument(format!("the sandbox does not list by {name}")));
+    }
     let (token, most) = match face {
         Face::Xml => (text("continuation-token"), text("max-keys")),
         Face::Json => (text("pageToken"), text("maxResults")),
@@ -155,17 +184,21 @@ fn list(bucket: &Bucket, face: Face, query: &Query) -> Result<Response<Body>, Re
         Some(_) => return Err(Refused::argument("the size of a page is no number")),
     };
     let prefix = text("prefix").unwrap_or_default();
-    let (after, from) = match face {
-        Face::Xml => (text("start-after"), None),
-        Face::Json => (None, text("startOffset")),
+    let (after, from, until) = match face {
+        Face::Xml => (text("start-after"), None, None),
+        Face::Json => (None, text("startOffset"), text("endOffset").filter(|until| !until.is_empty())),
     };
-    let page = lock(&bucket.objects).page(&Asked { prefix, after, from, token, most });
+    let delimiter = text("delimiter");
+    let page = lock(&bucket.objects).page(&Asked { prefix, after, from, until, delimiter, token, most });
     let page = page.ok_or_else(|| Refused::argument("the page token is not one of ours"))?;
     Ok(match face {
         Face::Xml => xml_page(&bucket.name, prefix, &page),
         Face::Json => {
             let items: Vec<Value> = page.objects.iter().map(|object| resource(&bucket.name, object)).collect();
             let mut answer = json!({ "kind": "storage#objects", "items": items });
+            if !page.prefixes.is_empty() {
+                answer["prefixes"] = page.prefixes.into();
+            }
             if let Some(next) = page.next {
                 answer["nextPageToken"] = next.into();
             }
@@ -179,7 +212,7 @@ fn xml_page(name: &str, prefix: &str, page: &Page) -> Response<Body> {
         "<?xml version='1.0' encoding='UTF-8'?><ListBucketResult xmlns='http://doc.s3.amazonaws.com/2006-03-01'>\
          <Name>{name}</Name><Prefix>{}</Prefix><KeyCount>{}</KeyCount><IsTruncated>{}</IsTruncated>",
         quick_xml::escape::escape(prefix),
-        page.objects.len(),
+        page.objects.len() + page.prefixes.len(),
         page.next.is_some()
     );
     if let Some(next) = &page.next {
@@ -197,8 +230,24 @@ fn xml_page(name: &str, prefix: &str, page: &Page) -> Response<Body> {
             object.content.len()
         );
     }
+    for prefix in &page.prefixes {
+        let prefix = quick_xml::escape::escape(prefix);
+        let _ = write!(xml, "<CommonPrefixes><Prefix>{prefix}</Prefix></CommonPrefixes>");
+    }
     xml.push_str("</ListBucketResult>");
     ([(header::CONTENT_TYPE, "application/xml; charset=UTF-8")], xml).into_response()
+}
+
+/// The bucket as the JSON interface tells of it.
+fn bucket_resource(name: &str) -> Value {
+    json!({
+        "kind": "storage#bucket",
+        "id": name,
+        "name": name,
+        "location": "EU",
+        "storageClass": "STANDARD",
+        "metageneration": "1",
+    })
 }
 
 /// An object as the JSON interface tells of it.
@@ -209,10 +258,12 @@ fn resource(bucket: &str, object: &Object) -> Value {
         "name": object.key,
         "bucket": bucket,
         "generation": object.generation.to_string(),
-        "metageneration": "1",
+        "metageneration": METAGENERATION.to_string(),
         "contentType": "application/gzip",
+        "storageClass": "STANDARD",
         "size": object.content.len().to_string(),
         "md5Hash": object.md5_base64(),
+        "crc32c": object.crc32c_base64(),
         "etag": object.etag().trim_matches('"'),
         "timeCreated": object.written.to_string(),
         "updated": object.written.to_string(),
