@@ -22,7 +22,7 @@ pub enum Exit {
     Software = 70,
     /// A file or the inbox cannot be read or written (`EX_IOERR`).
     Io = 74,
-    /// What is left has to wait, for its hours or for a person (`EX_TEMPFAIL`).
+    /// What is left has to wait, for a later time, its hours or a person (`EX_TEMPFAIL`).
     Later = 75,
     /// The configuration is wrong (`EX_CONFIG`).
     Config = 78,
@@ -43,7 +43,7 @@ Exit codes:
   69  something that is needed does not answer
   70  Longshore itself is at fault
   74  a file or the inbox cannot be read or written
-  75  what is left to do has to wait, for its hours or for a decision
+  75  what is left to do has to wait, for a later time, its hours or a decision
   78  the configuration is wrong";
 
 /// Says which code an error ends in, where the error cannot say so itself: `result.map_err(Exit::Data.because())`.

@@ -3,15 +3,17 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, UnixMs};
 use crate::config::Config;
 use crate::daemon::{self, Duty};
+use crate::inbox::ledger::{Ledger, Summary};
 use crate::ops::Context;
 use crate::worker::{Ended, Until};
 
 use super::Global;
 use super::exit::Exit;
-use super::screen::plural;
+use super::screen::{clean, moment, plural, wrapped};
+use super::select;
 
 /// What `longshore run` and `longshore listen` can be told.
 #[derive(Debug, clap::Args)]
@@ -21,6 +23,10 @@ pub struct Args {}
 #[derive(Debug, clap::Args)]
 pub struct WorkArgs {
     /// End once nothing stored is left to do
+    ///
+    /// What is due within ten minutes (or `retry_max` of [work], if that is longer), such as the next attempt of what failed, is
+    /// waited for. If all that is left is due later, such as an export that `settle_after` holds back, this ends with exit
+    /// code 75 and says what waits until when. As well outside the hours of work, and behind what was set aside.
     #[arg(long)]
     pub until_empty: bool,
     /// Work outside the hours of `[work] windows` too
@@ -44,7 +50,7 @@ pub fn listen(_args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     daemon(global, global.config()?, Duty::Listen)
 }
 
-/// Works until it is stopped, or until nothing is left. With an end asked for, work that has to wait for its hours or for a
+/// Works until it is stopped, or until nothing is left. With an end asked for, work that has to wait long, for its hours or for a
 /// person ends as [`Exit::Later`]: the hours protect somebody, and a command that waits for them in silence helps nobody.
 ///
 /// # Errors
@@ -65,6 +71,10 @@ fn daemon(global: &Global, config: Config, duty: Duty) -> anyhow::Result<ExitCod
         let ended = daemon::run(config, duty, context, stop).await?;
         Ok(match ended {
             Ended::Stopped | Ended::Empty => Exit::Ok,
+            Ended::Waits(due) => {
+                eprint!("{}", waits(due, &select::open_inbox(global)?.1.summary().await?));
+                Exit::Later
+            }
             Ended::OutsideHours => {
                 eprintln!(
                     "outside the hours of `windows` in [work]: what is left waits; --now works on it all the same"
@@ -79,4 +89,16 @@ fn daemon(global: &Global, config: Config, duty: Duty) -> anyhow::Result<ExitCod
         }
         .into())
     })
+}
+
+/// What still waits, and until when.
+fn waits(due: UnixMs, summary: &Summary) -> String {
+    let mut out =
+        format!("what is left waits, until {} at the earliest; run this again then:\n", moment(due, summary.at));
+    for route in summary.routes.iter().filter(|route| route.waiting + route.ready > 0) {
+        let files = plural(route.waiting + route.ready, "delivery");
+        let why = route.error.as_deref().map_or(String::new(), |why| format!("; {}", clean(why)));
+        out.push_str(&wrapped("  ", &format!("{}: {files}{why}", clean(route.route.as_str()))));
+    }
+    out
 }

@@ -324,6 +324,9 @@ pub enum Claimed {
 pub enum InboxError {
     /// The claim's lease ran out and another worker may have taken over; nothing was written.
     #[error("the lease on delivery {} was lost", .0.delivery.0)]
+        /// Whether something is claimed (also by others), unplanned, or for parking to do: then more may become due without
+        /// any wait.
+        busy: bool,
     LeaseLost(ClaimKey),
     /// The disk is full; nothing was written.
     #[error("no room left for the inbox {path}: free some space; hearing goes on by itself then")]

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use crate::clock::UnixMs;
 use crate::error::{Class, Classify, chain};
 use crate::fail_point::{FailPoint, reach};
 use crate::inbox::{Claim, ClaimRequest, Claimed, DeliveryId, Finish, InboxError, Plan, Remarks, SharedInbox};
@@ -32,6 +33,10 @@ const PLAN_NOTICES_MAX: usize = 256;
 /// A loop with nothing to do looks again after this long, whatever it was told: the clock may have jumped.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(10);
 
+/// Who asked for an end waits for what is due within this, or within the longest wait between attempts if that is
+/// longer: a retry is part of the work. For what is due later somebody can come back.
+const PATIENCE_MIN: Duration = Duration::from_secs(600);
+
 /// After an inbox error, wait this long before asking again.
 pub(super) const INBOX_PAUSE: Duration = Duration::from_secs(1);
 
@@ -43,7 +48,7 @@ pub(super) const SILENCE_MAX: Duration = Duration::from_secs(600);
 pub enum Until {
     /// When they are stopped.
     Stopped,
-    /// When nothing stored is unfinished, or when they are stopped.
+    /// When nothing stored is unfinished, when all that is has to wait long (see [`Ended::Waits`]), or when they are stopped.
     Empty,
 }
 
@@ -54,6 +59,9 @@ pub enum Ended {
     Stopped,
     /// Nothing stored is left to do.
     Empty,
+    /// All that is left waits for a time, and the first of it for this one: it is further off than any wait between two
+    /// attempts, such as an export that is compared days after it was written.
+    Waits(UnixMs),
     /// The hours of work are over, or have not begun.
     OutsideHours,
     /// All that is left waits in so many lanes, behind what is quarantined.
@@ -233,8 +241,16 @@ impl Workers {
                     let ended = if stopped_lanes == 0 { Ended::Empty } else { Ended::LanesStopped(stopped_lanes) };
                     self.end_as(ended, end);
                 }
-                Ok(Claimed::Nothing { next_due, .. }) => {
+                Ok(Claimed::Nothing { next_due, busy, .. }) => {
                     let now = self.tools.inbox.now();
+                    let patience = PATIENCE_MIN.max(self.settings.retry.1);
+                    if let Some(due) = next_due
+                        && until == Until::Empty
+                        && !busy
+                        && due.since(now) > patience
+                    {
+                        return self.end_as(Ended::Waits(due), end);
+                    }
                     let wait = next_due.map_or(IDLE_MAX, |due| due.since(now).min(IDLE_MAX));
                     idle(wait, &mut changes, end).await;
                 }

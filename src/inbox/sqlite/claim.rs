@@ -96,8 +96,9 @@ pub(super) fn claim(connection: &Connection, request: &ClaimRequest) -> Result<O
             let due: Option<i64> = connection.prepare_cached(NEXT_DUE)?.query_row([], |row| row.get(0))?;
             let next_due = due.into_iter().chain(held.first_expiry).min().map(UnixMs);
             let unfinished = connection.prepare_cached(UNFINISHED)?.query_row([], |row| row.get(0))?;
+            let busy = !held.lanes.is_empty() || has_undated_work(connection)?;
             let (unfinished, stopped_lanes) = if may_stop && unfinished { left(connection)? } else { (unfinished, 0) };
-            Ok(Outcome::quiet(Claimed::Nothing { next_due, unfinished, stopped_lanes }))
+            Ok(Outcome::quiet(Claimed::Nothing { next_due, unfinished, busy, stopped_lanes }))
         }
     }
 }
@@ -116,13 +117,13 @@ fn left(connection: &Connection) -> Result<(bool, u64), Fault> {
         // None is chosen, so that every lane is looked at.
         Ok(false)
     })?;
-    let is_any_heard: bool = connection
-        .prepare_cached(&format!(
-            "SELECT EXISTS (SELECT 1 FROM notices WHERE state = 'heard') OR {}",
-            parking::HAS_WORK
-        ))?
-        .query_row([], |row| row.get(0))?;
-    Ok((is_any_open || is_any_heard, stopped))
+    Ok((is_any_open || has_undated_work(connection)?, stopped))
+}
+
+/// Whether there is work beside the deliveries: to plan, or for parking.
+fn has_undated_work(connection: &Connection) -> Result<bool, Fault> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM notices WHERE state = 'heard') OR {}", parking::HAS_WORK);
+    Ok(connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?)
 }
 
 fn held(connection: &Connection, now: UnixMs) -> Result<Held, Fault> {
