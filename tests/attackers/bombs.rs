@@ -17,6 +17,8 @@ use crate::world::World;
 /// Small, so that small bombs are beyond them.
 const LIMITS: &str = "[work]\nordering = \"none\"\n[limits]\nrecord_bytes_max = \"64KiB\"\ndepth_max = 32\nrecords_max = 1000\n\
                       decompressed_bytes_max = \"8MiB\"\nratio_max = 100\nbad_records_max = 10\n";
+/// A route for XML whose records lie anywhere in it.
+const OUTSIDE: &str = "[[route]]\nname = \"outside\"\nblob_types = [\"XML outside*\"]\nsinks = [\"files\"]\nxml_record_element = \"Item\"\n";
 /// What the daemon may take at most, with all of these at work: far less than what is in them.
 const MEMORY_KB_MAX: u64 = 400 * 1024;
 
@@ -42,6 +44,33 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).expect("written");
     encoder.finish().expect("finished")
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("written");
+    encoder.finish().expect("finished")
+}
+
+fn brotli(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = brotli::CompressorWriter::new(Vec::new(), 64 * 1024, 5, 22);
+    encoder.write_all(bytes).expect("written");
+    encoder.into_inner()
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    zstd::encode_all(bytes, 3).expect("packed")
+}
+
+/// A frame whose reader has to hold 1 GiB.
+fn zstd_of_a_large_window() -> Vec<u8> {
+    // The magic number, a descriptor without a size, a window of 2^30 bytes, and a last block of nothing.
+    [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, (30 - 10) << 3][..], &[0x01, 0x00, 0x00]].concat()
+}
+
+/// A document with elements in elements outside of the records (`<Item>`), after `records`.
+fn around(records: &str) -> String {
+    format!("<r>{records}{}<Item>2</Item>{}</r>", "<a>".repeat(3_000), "</a>".repeat(3_000))
 }
 
 /// Lines that do not become much smaller.
@@ -75,14 +104,36 @@ fn bombs() -> Vec<Bomb> {
     let lines = "application/x-jsonlines";
     let deep = |open: &str, close: &str, levels: usize| open.repeat(levels) + &close.repeat(levels);
     let row = |name, content_type, encoding, bytes, end| Bomb { name, content_type, encoding, bytes, end };
-    let ratio = gzip(&[b"{\"a\":1}", &[b' '; 60_000][..], b"\n"].concat().repeat(100));
+    let spaces = [&b"{\"a\":1}"[..], &[b' '; 60_000], b"\n"].concat().repeat(100);
+    let ratio = gzip(&spaces);
     let member = gzip(&b"{\"a\":1}        \n".repeat(50));
+    // Each on its own is within the bounds; all of them together are not.
+    let large_member = gzip(&noise(20));
+    let blank_member = gzip(&[b' '; 2_000]);
     let text = |text: String| text.into_bytes();
     vec![
         row("ratio", lines, Some("gzip"), ratio.clone(), File("it expands more than 100 times")),
         row("ratio unannounced", lines, None, ratio, File("it expands more than 100 times")),
         row("size", lines, Some("gzip"), gzip(&noise(300)), File("it is larger than 8388608 decompressed bytes")),
         row("many members", lines, Some("gzip"), member.repeat(50), File("it has more than 1000 records")),
+        row("size of members", lines, None, large_member.repeat(15), File("larger than 8388608 decompressed bytes")),
+        row(
+            "ratio of members",
+            lines,
+            Some("gzip"),
+            blank_member.repeat(3_000),
+            Records(1, "it is longer than 65536 bytes"),
+        ),
+        row("members of nothing", lines, Some("gzip"), gzip(b"").repeat(100_000), Records(0, "")),
+        row("brotli ratio", lines, Some("br"), brotli(&spaces), File("it expands more than 100 times")),
+        row("brotli size", lines, Some("br"), brotli(&noise(300)), File("larger than 8388608 decompressed bytes")),
+        row("zstd ratio", lines, Some("zstd"), zstd(&spaces), File("it expands more than 100 times")),
+        row("zstd unannounced", lines, None, zstd(&spaces), File("it expands more than 100 times")),
+        row("zstd size", lines, Some("zstd"), zstd(&noise(300)), File("larger than 8388608 decompressed bytes")),
+        row("zstd window", lines, Some("zstd"), zstd_of_a_large_window(), File("the zstd data is corrupt")),
+        row("deflate ratio", lines, Some("deflate"), zlib(&spaces), File("it expands more than 100 times")),
+        row("gzip in gzip", lines, Some("gzip"), gzip(&gzip(b"{\"a\":1}\n")), Records(1, "it is not UTF-8")),
+        row("zip", "application/zip", None, zipped(&[("a.csv", &[b'0'; 3 << 20])]), File("which has no records")),
         row("records", lines, None, b"{}\n".repeat(1_001), File("it has more than 1000 records")),
         row("bad records", lines, None, b"{\n".repeat(20), File("more than 10 of its records cannot be read")),
         row("line", lines, None, then_good(&[b'1'; 70_000], 1), Records(1, "it is longer than 65536 bytes")),
@@ -116,6 +167,27 @@ fn bombs() -> Vec<Bomb> {
             text(deep("<a>", "</a>", 3_000)),
             Records(1, "nested deeper than 32"),
         ),
+        row(
+            "XML outside, before the first",
+            "application/xml",
+            None,
+            text(around("")),
+            File("it is nested deeper than 32"),
+        ),
+        row(
+            "XML outside, between",
+            "application/xml",
+            None,
+            text(around("<Item>1</Item>")),
+            File("it is nested deeper than 32"),
+        ),
+        row(
+            "XML outside, within",
+            "application/xml",
+            None,
+            text(format!("<r><Item>{}</Item><Item>1</Item></r>", deep("<a>", "</a>", 3_000))),
+            Records(1, "it is nested deeper than 32"),
+        ),
         row("XML entities", "application/xml", None, text(laughs()), Records(1, "the entity &a9; is not known")),
         row(
             "XML entity of a file",
@@ -137,6 +209,9 @@ fn bombs() -> Vec<Bomb> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bomb_has_a_named_outcome_and_little_memory_is_taken() {
     let world = World::new(LIMITS).await;
+    let config = std::fs::read_to_string(&world.config).expect("the configuration");
+    assert!(config.contains("[[route]]"), "{config}");
+    std::fs::write(&world.config, config.replacen("[[route]]", &format!("{OUTSIDE}[[route]]"), 1)).expect("written");
     let bombs = bombs();
     for bomb in &bombs {
         let path = world.folder().join(format!("bomb of {}", bomb.name));
@@ -198,7 +273,9 @@ async fn every_archive_that_is_a_bomb_has_a_named_outcome() {
     let many: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"id\n1\n"[..])).collect();
     let noise = noise(30);
     let heavy: Vec<(&str, &[u8])> = names[..6].iter().map(|name| (name.as_str(), &noise[..])).collect();
-    let archives: [(&str, Vec<u8>, &str); 4] = [
+    let inner = zipped(&[("a.csv", &[b'0'; 3 << 20])]);
+    let archives: [(&str, Vec<u8>, &str); 5] = [
+        ("nested", zipped(&[("inner.zip", &inner)]), "which has no records"),
         ("entries", zipped(&many), "it has 11 entries, and no more than 10 are taken"),
         ("ratio", zipped(&[("a.csv", &[b'0'; 3 << 20])]), "unpacks to more than 100 times its size"),
         ("unpacked", zipped(&heavy), "no more than 4194304 are taken"),

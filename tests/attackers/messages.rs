@@ -34,6 +34,12 @@ fn id(text: &str) -> Vec<u8> {
     section(0x73, &[&[0xc0, len + 3, 1, 0xa1, len], text.as_bytes()].concat())
 }
 
+/// The properties of a message whose time of expiry is a text.
+fn undecodable() -> Vec<u8> {
+    let fields = [&[0xa1, 1, b'i'][..], &[0x40; 7], &[0xa1, 4], b"soon"].concat();
+    section(0x73, &[&[0xc0, u8::try_from(fields.len() + 1).expect("short"), 9], &fields[..]].concat())
+}
+
 /// Every message: what it is, its bytes, and what its notice says.
 fn messages() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let deep = nested(10_000);
@@ -54,6 +60,9 @@ fn messages() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("length", [&id("length")[..], &claim].concat(), "claims a length of 4294967280 where 2 bytes are left"),
         ("items", [&id("items")[..], &items].concat(), "claims a length of 4294967295"),
         ("large", [id("large"), data(&vec![b'x'; 3 << 20])].concat(), "it has more than 1048576 bytes"),
+        // Sound values, of types that do not belong there: a text as the time of expiry, a number as a header's `durable`.
+        ("undecodable", [undecodable(), data(b"{}")].concat(), "not of the type that belongs there"),
+        ("header", [section(0x70, &[0xc0, 3, 1, 0x52, 7]), id("header"), data(b"{}")].concat(), "not of the type"),
         ("not AMQP", b"GET / HTTP/1.1\r\n\r\n".to_vec(), "no section of an AMQP message"),
     ]
 }
@@ -103,10 +112,10 @@ async fn a_hostile_message_is_named_and_kept_and_its_neighbours_are_delivered() 
         assert!(said.contains(reason), "{name}: {said}");
         assert!(log.contains(reason), "{name} is told in the journal:\n{log}");
         let story = world.say(&["show", &line.id.0.to_string(), "--json"]).await;
-        let key = if *name == "not AMQP" { "sequence " } else { name };
+        let key = if matches!(*name, "not AMQP" | "undecodable") { "sequence " } else { name };
         assert!(story.contains(&format!("\"{key}")), "{name} is known by its id: {story}");
     }
-    for (label, times) in [("nested", 6), ("claim", 2), ("too-large", 1), ("malformed", 1)] {
+    for (label, times) in [("nested", 6), ("claim", 2), ("too-large", 1), ("malformed", 1), ("undecodable", 2)] {
         let line = format!("longshore_refused_messages_total{{feed=\"eg\",reason=\"{label}\"}} {times}\n");
         assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
     }

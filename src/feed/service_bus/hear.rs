@@ -234,12 +234,12 @@ impl<'a> Hearing<'a> {
         }
     }
 
-    /// The library could not decode a message that passed the guard (such as a text where a time belongs) and has dropped its bytes, so that it cannot be kept here. It goes to
-    /// the broker's dead letters, where it stays.
+    /// The library could not decode a message that the guard had decoded before, which is not expected, and has dropped its
+    /// bytes, so that it cannot be kept here. It goes to the broker's dead letters, where it stays.
     async fn set_aside(&mut self, error: MessageDecodeError) -> Result<(), Fault> {
         let reason = crate::secret::redact(&error.source.to_string());
         self.feed.context.metrics.count_refused_message(&self.feed.settings.name, "undecodable");
-        tracing::warn!(reason, "a message that is not AMQP was put among the broker's dead letters");
+        tracing::warn!(reason, "a message that cannot be decoded was put among the broker's dead letters");
         let condition = ErrorCondition::Custom(Symbol::from("com.microsoft:dead-letter"));
         let info = [("DeadLetterReason", "Undecodable"), ("DeadLetterErrorDescription", reason.as_str())]
             .into_iter()

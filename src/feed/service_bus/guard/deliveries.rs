@@ -6,6 +6,7 @@ use std::io;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::harmless::{self, Mark};
+use super::plain;
 use super::scan::{self, Flaw};
 use super::{FRAME_BYTES_MAX, wrong};
 
@@ -192,7 +193,8 @@ impl Deliveries {
         if message.len() > self.message_bytes_max {
             return Err(Flaw::TooLarge(self.message_bytes_max));
         }
-        scan::message(message)
+        scan::message(message)?;
+        if plain::is_plain(message) { Ok(()) } else { harmless::try_out(message) }
     }
 
     /// The delivery on `link` has all its frames.

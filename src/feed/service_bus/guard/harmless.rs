@@ -2,9 +2,11 @@
 //! identity of the first.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use fe2o3_amqp_types::messaging::MessageAnnotations;
 use fe2o3_amqp_types::messaging::annotations::AnnotationKey;
-use fe2o3_amqp_types::primitives::{Symbol, Value};
+use fe2o3_amqp_types::messaging::message::DecodeIntoMessage as _;
+use fe2o3_amqp_types::messaging::{Body, MessageAnnotations};
+use fe2o3_amqp_types::primitives::{LazyValue, Symbol, Value};
+use serde_amqp::read::SliceReader;
 
 use super::scan::{self, Flaw};
 
@@ -18,6 +20,9 @@ const KEPT_BYTES_MAX: usize = 32 * 1024;
 const SECTION_BYTES_MAX: usize = 4 * 1024;
 /// How many of the broker's annotations are taken over; it writes six.
 const ANNOTATIONS_MAX: usize = 32;
+
+/// How much is told of what the decoder says.
+const SAID_CHARS_MAX: usize = 300;
 
 /// The name of the annotation that says why a message was refused. It is drawn anew for each connection, so that nobody
 /// who publishes can write it.
@@ -47,6 +52,20 @@ impl Mark {
         let (label, reason) = text.split_once(' ')?;
         Some(Refused { label: label.to_owned(), reason: reason.to_owned() })
     }
+}
+
+/// Finds out whether the library can decode a message: one that fails there has lost its bytes, and could not be kept. Only
+/// for what has been walked.
+pub(super) fn try_out(message: &[u8]) -> Result<(), Flaw> {
+    decodes(message).map_err(|error| {
+        let said = crate::secret::redact(&error.to_string());
+        Flaw::Undecodable(said.chars().take(SAID_CHARS_MAX).collect())
+    })
+}
+
+/// Decodes a message as the library is going to.
+pub(super) fn decodes(message: &[u8]) -> Result<(), serde_amqp::Error> {
+    Body::<LazyValue>::decode_message_from_reader(SliceReader::new(message)).map(drop)
 }
 
 /// A message that stands in for `refused`. It keeps what tells the message from others, as far as that can be read:
@@ -88,12 +107,14 @@ impl<'a> Sections<'a> {
             && let Some(len) = scan::claimed_len(&rest[head..]).map(|len| head + len)
         {
             let (section, after) = rest.split_at(len);
-            let is_sound = len <= SECTION_BYTES_MAX && scan::value_len(section) == Ok(len);
+            // A section decodes as a message of its own.
+            let is_sound =
+                || len <= SECTION_BYTES_MAX && scan::value_len(section) == Ok(len) && try_out(section).is_ok();
             // The first of each kind is the broker's own.
             match code {
-                HEADER if found.header.is_empty() && is_sound => found.header = section,
+                HEADER if found.header.is_empty() && is_sound() => found.header = section,
                 MESSAGE_ANNOTATIONS if found.annotations.is_empty() => found.annotations = &section[head..],
-                PROPERTIES if found.properties.is_empty() && is_sound => found.properties = section,
+                PROPERTIES if found.properties.is_empty() && is_sound() => found.properties = section,
                 _ => {}
             }
             rest = after;

@@ -8,7 +8,9 @@
 //!
 //! 1. No value reaches the library whose lengths and numbers of items are not true, or that is nested deeper than 32.
 //! 2. No more than `message_bytes_max` is held on a channel, and on few channels.
-//! 3. As many frames go out as came in, in the order of their channel: both sides count transfers to know their credit.
+//! 3. No message reaches the library that it could not decode: it would drop the bytes. What `plain` does not know is decoded
+//!    on trial.
+//! 4. As many frames go out as came in, in the order of their channel: both sides count transfers to know their credit.
 //!
 //! A message that is refused does not end the connection: the broker would send it again, and it would hold up all that
 //! come after it. Another message takes its place in the same frames (`harmless`): it keeps the identity and the first
@@ -31,6 +33,7 @@ use tokio_util::io::poll_read_buf;
 
 mod deliveries;
 mod harmless;
+mod plain;
 mod scan;
 #[cfg(test)]
 mod tests;

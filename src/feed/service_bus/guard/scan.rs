@@ -7,7 +7,7 @@ use std::fmt;
 pub(super) const DEPTH_MAX: usize = 32;
 
 /// Why bytes are not given to a decoder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
     /// Values in values in values.
     Nested,
@@ -26,16 +26,19 @@ pub(super) enum Flaw {
     Section,
     /// A message with more bytes than this.
     TooLarge(usize),
+    /// A message whose values are sound, and not what has to stand in their place: what the decoder says.
+    Undecodable(String),
 }
 
 impl Flaw {
     /// The flaw as it is counted.
-    pub(super) fn label(self) -> &'static str {
+    pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Nested => "nested",
             Self::Claim { .. } => "claim",
             Self::Code(_) | Self::Uneven | Self::Section => "malformed",
             Self::TooLarge(_) => "too-large",
+            Self::Undecodable(_) => "undecodable",
         }
     }
 }
@@ -52,6 +55,7 @@ impl fmt::Display for Flaw {
             Self::Uneven => f.write_str("the items of a value in it do not fill that value"),
             Self::Section => f.write_str("what stands in it is no section of an AMQP message"),
             Self::TooLarge(bytes_max) => write!(f, "it has more than {bytes_max} bytes"),
+            Self::Undecodable(said) => write!(f, "a value in it is not of the type that belongs there ({said})"),
         }
     }
 }
