@@ -41,6 +41,7 @@ pub mod notice;
 pub mod pointer;
 pub mod probe;
 pub mod record;
+pub mod retry_after;
 pub mod secret;
 pub mod steady;
 mod write_ahead;

@@ -13,10 +13,11 @@ use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
 use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 
-use super::skew::{Skew, retry_after};
+use super::skew::Skew;
 use crate::clock::Clock;
 use crate::error::chain;
 use crate::net::read_bounded;
+use crate::retry_after::retry_after;
 
 /// A token with its claims is a few kilobytes.
 const ANSWER_BYTES_MAX: usize = 256 << 10;
@@ -98,7 +99,7 @@ impl Transport {
         let mut said = Said {
             status: Some(status.as_u16()),
             skew: Skew::from_headers(answer.headers(), now),
-            retry_after: retry_after(answer.headers(), now),
+            retry_after: retry_after(answer.headers(), Some(now)),
             ..Said::default()
         };
         let body = read_bounded(answer, ANSWER_BYTES_MAX).await?;

@@ -20,10 +20,10 @@ use url::Url;
 
 use super::AccessError;
 use super::patience::Patience;
-use super::skew::retry_after;
 use crate::clock::{Clock, UnixMs};
 use crate::error::{Class, Classify as _, chain};
 use crate::net::read_bounded;
+use crate::retry_after::retry_after;
 use crate::secret::Secret;
 
 /// A token with its claims is a few kilobytes.
@@ -183,7 +183,7 @@ impl IdentityToolkit {
         let sent = self.client.post(url).json(question).send().await;
         let answer = sent.map_err(|error| unreachable(chain(&error.without_url())))?;
         let (status, now) = (answer.status(), self.clock.now());
-        let wait = retry_after(answer.headers(), now);
+        let wait = retry_after(answer.headers(), Some(now));
         let body = read_bounded(answer, ANSWER_BYTES_MAX).await.map_err(unreachable)?;
         if !status.is_success() {
             return Err(refusal(&place, status.as_u16(), &body, &self.settings.username).with_retry_after(wait));

@@ -42,7 +42,7 @@ pub use error::AccessError;
 pub use identity_toolkit::{ApiKey, IdentityToolkit, IdentityToolkitSettings};
 pub use patience::Patience;
 pub use probe::look_at_certificates;
-pub use skew::{Skew, retry_after};
+pub use skew::Skew;
 pub use static_tokens::{StaticSettings, StaticTokens};
 pub use vendor::VendorTokens;
 

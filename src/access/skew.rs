@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{DATE, RETRY_AFTER};
+use http::header::DATE;
 
 use crate::clock::UnixMs;
 use crate::ops::{Condition, Health};
+use crate::retry_after::http_date;
 
 /// From here on somebody should look. `Date` counts whole seconds and an answer takes a moment, so less would be noise.
 pub(super) const WARN_AT: Duration = Duration::from_secs(5);
@@ -57,22 +58,6 @@ impl Skew {
     }
 }
 
-/// A date as HTTP writes it, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn http_date(text: &str) -> Option<UnixMs> {
-    let parsed = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(UnixMs(parsed.as_millisecond()))
-}
-
-/// What `Retry-After` asks for: seconds, or a date.
-#[must_use]
-pub fn retry_after(headers: &HeaderMap, now: UnixMs) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    match text.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => http_date(text).map(|at| at.since(now)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,14 +79,5 @@ mod tests {
         let ahead = skew("Sun, 06 Nov 1994 08:49:27 GMT").expect("a date");
         assert_eq!(ahead.describe(), "is 9 s ahead of the vendor's");
         assert_eq!(skew("yesterday"), None);
-    }
-
-    #[test]
-    fn a_retry_after_is_seconds_or_a_date() {
-        let wait = |text: &str| retry_after(&headers(RETRY_AFTER, text), NOW);
-        assert_eq!(wait("120"), Some(Duration::from_secs(120)));
-        assert_eq!(wait("Sun, 06 Nov 1994 08:51:37 GMT"), Some(Duration::from_secs(120)));
-        assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(wait("soon"), None);
     }
 }

@@ -7,11 +7,12 @@ use url::Url;
 
 use super::entra::EntraToken;
 use super::keeper::Answer;
-use super::skew::{Skew, retry_after};
+use super::skew::Skew;
 use super::{AccessError, TenantServiceSettings, temporary_endpoints};
 use crate::clock::Clock;
 use crate::error::{Class, chain};
 use crate::net::{is_allowed, read_bounded};
+use crate::retry_after::retry_after;
 use crate::secret::redact;
 
 const PATH: &str = "/api/external/integration/export/temporaryendpoints";
@@ -91,7 +92,7 @@ impl TenantService {
 
     async fn read(&self, answer: reqwest::Response, token: &EntraToken) -> Result<Reply, AccessError> {
         let status = answer.status();
-        let wait = retry_after(answer.headers(), self.clock.now());
+        let wait = retry_after(answer.headers(), Some(self.clock.now()));
         let body = read_bounded(answer, ANSWER_BYTES_MAX).await.map_err(|reason| self.unreachable(&reason))?;
         if status.is_success() {
             return temporary_endpoints::read(&body, self.clock.now()).map(Reply::Tokens).map_err(|e| {

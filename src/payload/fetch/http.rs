@@ -18,6 +18,7 @@ use crate::clock::UnixMs;
 use crate::error::{Class, chain};
 use crate::notice::Notice;
 use crate::payload::{PayloadError, object_of};
+use crate::retry_after::retry_after;
 use crate::secret::redact;
 
 /// How many fresh tokens in a row may be refused. The first refusal is a rotated token; a second may be a token set
@@ -270,7 +271,8 @@ fn refused_otherwise(response: &reqwest::Response, position: &Position<'_>) -> R
     // Azure and Azurite name the reason in a header of their own, such as `BlobArchived`.
     let code = response.headers().get("x-ms-error-code").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let said = format!("HTTP {status} {code}").trim_end().to_owned();
-    let wait = validators::retry_after(response.headers());
+    // Without a `Date` beside it, a date says nothing here: then our own back-off decides.
+    let wait = retry_after(response.headers(), None);
     match status {
         StatusCode::NOT_FOUND | StatusCode::GONE => Err(PayloadError::Missing { object, said }),
         StatusCode::PRECONDITION_FAILED | StatusCode::RANGE_NOT_SATISFIABLE if position.offset > 0 => {

@@ -406,10 +406,13 @@ async fn the_checksum_is_of_the_whole_blob_also_when_it_was_resumed() {
 
 #[tokio::test]
 async fn each_answer_has_its_class() {
-    let cases: [(u16, Headers, Class, Option<u64>); 7] = [
+    const LATER: Headers =
+        &[("retry-after", "Tue, 05 Jul 2022 00:01:00 GMT"), ("date", "Tue, 05 Jul 2022 00:00:30 GMT")];
+    let cases: [(u16, Headers, Class, Option<u64>); 8] = [
         (404, &[("x-ms-error-code", "BlobNotFound")], Class::MissingObject, None),
         (410, &[], Class::MissingObject, None),
         (429, &[("retry-after", "7")], Class::Throttled, Some(7)),
+        (503, LATER, Class::Throttled, Some(30)),
         (503, &[], Class::Throttled, None),
         (307, &[("location", "http://127.0.0.1:1/")], Class::Permanent, None),
         (409, &[("x-ms-error-code", "BlobArchived")], Class::Permanent, None),

@@ -1,8 +1,7 @@
 //! What an answer says of the blob's version, length and checksum.
 
 use base64::Engine as _;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, RETRY_AFTER};
-use std::time::Duration;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap};
 
 /// The version of a blob, by the first answer.
 #[derive(Clone, Debug, Default)]
@@ -55,11 +54,6 @@ pub(super) fn content_range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     Some((first.trim().parse().ok()?, length.trim().parse().ok()))
 }
 
-/// The seconds of a `Retry-After`. Its other form, a date, is left to our own back-off: clocks differ.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    number(headers, RETRY_AFTER.as_str()).map(Duration::from_secs)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +82,5 @@ mod tests {
         let version = Version::of(&headers(&[("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="), ("content-length", "0")]));
         assert_eq!(version.md5.unwrap()[..2], [0xd4, 0x1d]);
         assert_eq!(version.length, Some(0));
-        assert_eq!(retry_after(&headers(&[("retry-after", "7")])), Some(Duration::from_secs(7)));
     }
 }

@@ -2,14 +2,9 @@
 
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
-use crate::clock::UnixMs;
 use crate::error::Class;
-
-/// The longest wait that a receiver can ask for; a longer one is taken for a mistake.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// What an answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,41 +50,9 @@ pub(super) fn remedy(status: StatusCode) -> &'static str {
     }
 }
 
-/// How long the receiver asks us to wait (RFC 9110, section 10.2.3): seconds, or an HTTP date.
-pub(super) fn retry_after(headers: &HeaderMap, now: UnixMs) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = if value.bytes().all(|byte| byte.is_ascii_digit()) && !value.is_empty() {
-        // So many digits that they do not fit are beyond the bound anyway.
-        value.parse().map_or(RETRY_AFTER_MAX, Duration::from_secs)
-    } else {
-        let until = jiff::fmt::rfc2822::parse(value).ok()?;
-        UnixMs(until.timestamp().as_millisecond()).since(now)
-    };
-    Some(wait.min(RETRY_AFTER_MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::test_support::NOW;
-
-    fn wait(value: &str) -> Option<Duration> {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, value.parse().expect("header"));
-        retry_after(&headers, NOW)
-    }
-
-    #[test]
-    fn the_wait_that_is_asked_for_is_read_in_both_forms() {
-        assert_eq!(wait("120"), Some(Duration::from_secs(120)));
-        assert_eq!(wait("Tue, 05 Jul 2022 00:01:30 GMT"), Some(Duration::from_secs(90)));
-        assert_eq!(wait("Mon, 04 Jul 2022 00:01:30 GMT"), Some(Duration::ZERO));
-        assert_eq!(wait("99999999999999999999999"), Some(RETRY_AFTER_MAX));
-        assert_eq!(wait("soon"), None);
-        assert_eq!(wait("-5"), None);
-        assert_eq!(wait(""), None);
-        assert_eq!(retry_after(&HeaderMap::new(), NOW), None);
-    }
 
     #[test]
     fn each_status_has_its_meaning() {

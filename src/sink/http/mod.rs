@@ -23,6 +23,7 @@ use crate::inbox::Progress;
 use crate::net::{self, HttpLimits};
 use crate::notice::SinkName;
 use crate::record::RecordBatch;
+use crate::retry_after::retry_after;
 use crate::sink::{
     Accepts, BatchLimits, Delivered, DeliveryContext, HttpBody, HttpMethod, HttpSettings, Opened, Promise, Sink,
     SinkContext, SinkError, Transfer, refuse,
@@ -196,7 +197,7 @@ impl Shared {
         }
         let mut response = request.send().await.map_err(|error| self.unanswered(error))?;
         let status = response.status();
-        let retry_after = answer::retry_after(response.headers(), self.clock.now());
+        let retry_after = retry_after(response.headers(), Some(self.clock.now()));
         let mut said = Vec::new();
         while said.len() < ANSWER_BYTES_MAX {
             match response.chunk().await {

@@ -13,6 +13,8 @@ use crate::sink::{HttpAuth, http::DEFAULT_BATCH};
 pub(in crate::sink) enum Reply {
     Status(u16),
     With(u16, &'static str, &'static str),
+    /// Unavailable until a date, by a clock.
+    Until(&'static str, &'static str),
     Says(u16, String),
     /// Takes the records, and never answers.
     Hangs,
@@ -40,6 +42,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request) -> Res
     match reply {
         Reply::Status(code) => status(code).into_response(),
         Reply::With(code, name, value) => (status(code), [(name, value)]).into_response(),
+        Reply::Until(until, date) => (status(503), [("retry-after", until), ("date", date)]).into_response(),
         Reply::Says(code, text) => (status(code), text).into_response(),
         Reply::Hangs => std::future::pending().await,
     }
@@ -127,7 +130,8 @@ async fn an_answer_that_never_comes_after_the_work_is_done_is_made_up_for_by_the
 async fn a_receiver_that_asks_for_time_is_given_it() {
     let (_, url) = receiver(vec![
         Reply::With(429, "retry-after", "7"),
-        Reply::With(503, "retry-after", "Tue, 05 Jul 2022 00:01:00 GMT"),
+        // Their clock is not the one of this machine, nor of the test.
+        Reply::Until("Tue, 05 Jul 2033 00:01:00 GMT", "Tue, 05 Jul 2033 00:00:00 GMT"),
         Reply::Status(500),
     ])
     .await;

@@ -9,10 +9,11 @@ use url::Url;
 
 use super::told::Told;
 use super::{SubscriptionsSettings, Terms, Wanted};
-use crate::access::{AccessError, IdentityToolkit, Patience, retry_after};
+use crate::access::{AccessError, IdentityToolkit, Patience};
 use crate::clock::Clock;
 use crate::error::{Class, chain};
 use crate::net::read_bounded;
+use crate::retry_after::retry_after;
 use crate::secret::redact;
 
 const PATH: &str = "/api/subscriptions";
@@ -165,7 +166,7 @@ impl Api {
         };
         let answer = request.send().await.map_err(|error| unreachable(chain(&error.without_url())))?;
         let status = answer.status();
-        let wait = retry_after(answer.headers(), self.clock.now());
+        let wait = retry_after(answer.headers(), Some(self.clock.now()));
         let answer = read_bounded(answer, ANSWER_BYTES_MAX).await.map_err(unreachable)?;
         let is_gone = status == StatusCode::NOT_FOUND && *method == Method::DELETE;
         if status.is_success() || is_gone {
