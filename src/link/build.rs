@@ -18,7 +18,11 @@ fn main() {
         return;
     }
     let folder = env::var("CARGO_MANIFEST_DIR").expect("cargo names the folder of the manifest");
-    println!("cargo:rustc-link-arg-bins=-Wl,-T,{folder}/src/link/apart.ld");
+    // Each in an argument of its own: after `-Wl,` a comma in the folder's name would divide it.
+    for argument in ["-T", &format!("{folder}/src/link/apart.ld")] {
+        println!("cargo:rustc-link-arg-bins=-Xlinker");
+        println!("cargo:rustc-link-arg-bins={argument}");
+    }
     if is("CARGO_CFG_TARGET_ARCH", "x86_64") && glibc().is_some_and(|version| version >= GLIBC_THAT_UNPACKS) {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
