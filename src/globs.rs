@@ -13,7 +13,15 @@ impl Globs {
     /// # Errors
     /// The pattern that cannot be understood: where, and why.
     pub fn new(patterns: &[String]) -> Result<Self, PatternError> {
-        patterns.iter().map(|pattern| Pattern::new(&pattern.to_lowercase())).collect::<Result<_, _>>().map(Self)
+        patterns.iter().map(|pattern| Self::one(pattern)).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn one(pattern: &str) -> Result<Pattern, PatternError> {
+        let parsed = Pattern::new(&pattern.to_lowercase())?;
+        match unbracketed_brace(pattern) {
+            None => Ok(parsed),
+            Some(pos) => Err(PatternError { pos, msg: BRACES }),
+        }
     }
 
     /// Whether one of the patterns matches the whole of `name`.
@@ -22,6 +30,29 @@ impl Globs {
         let name = name.to_lowercase();
         self.0.iter().any(|pattern| pattern.matches_with(&name, OPTIONS))
     }
+}
+
+/// Elsewhere `{a,b}` is one of two; here it would be those very characters, and match nothing in silence.
+const BRACES: &str = "braces have no meaning: write two patterns instead of {a,b}, and [{] for a brace itself";
+
+/// Where the first brace stands, in characters, that is not within `[…]`.
+fn unbracketed_brace(pattern: &str) -> Option<usize> {
+    let mut characters = pattern.chars().enumerate();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '{' | '}' => return Some(at),
+            '[' => {
+                // The first one may be the closing bracket itself, also after the `!`.
+                let first = characters.next()?;
+                if first.1 == '!' {
+                    characters.next();
+                }
+                characters.find(|(_, character)| *character == ']');
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Names here are no paths: nothing about a slash or a leading dot is special. Case is folded beforehand, as `glob` knows
@@ -47,5 +78,11 @@ mod tests {
     #[test]
     fn what_is_no_pattern_is_refused() {
         assert!(Globs::new(&["[a".to_owned()]).is_err());
+        for braces in ["Gateway.{Item,Price}", "a}", "[!]]{", "[{]{", "ä{"] {
+            let error = Globs::new(&[braces.to_owned()]).expect_err(braces);
+            assert!(error.msg.contains("write two patterns"), "{error}");
+        }
+        let globs = Globs::new(&["[{]a[!x}]".to_owned(), "[]}]".to_owned()]).expect("globs");
+        assert!(globs.match_any("{ab") && globs.match_any("}") && !globs.match_any("{a}"));
     }
 }

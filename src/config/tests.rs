@@ -110,7 +110,7 @@ fn bad_globs_pointers_and_addresses_are_told() {
     insta::assert_snapshot!(told(&changed(&[
         (
             "blob_types = [\"*\"]",
-            "blob_types = [\"Gateway.[\"]\nexclude = [\"\"]\nonly = [{ pointer = \"status\", equals = [1] }, { pointer = \"/a\" }]\ncsv_separator = \"tab\""
+            "blob_types = [\"Gateway.[\", \"Gateway.{Item,Price}Changes\"]\nexclude = [\"\"]\nonly = [{ pointer = \"status\", equals = [1] }, { pointer = \"/a\" }]\ncsv_separator = \"tab\""
         ),
         ("tenant_service = \"https:", "tenant_service = \"http:"),
         ("authority = \"https://login.microsoftonline.com", "authority = \"login.microsoftonline.com"),

@@ -2,7 +2,7 @@
 
 use crate::front::Front;
 use crate::servers::Server;
-use crate::world::{ALL, World, days_ago, file, say};
+use crate::world::{ALL, World, days_ago, file, say, try_say};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn day_folders_of_s3_are_delivered_also_when_pages_and_bodies_break() {
@@ -33,4 +33,23 @@ async fn day_folders_of_s3_are_delivered_also_when_pages_and_bodies_break() {
     world.wait_finished(4).await;
     daemon.stop().await;
     world.assert_each_once(&["old", "with blank ä", "today", "again"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_down_is_told_with_what_to_do() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let keys = format!(
+        "provider = \"s3\"\nregion = \"eu-north-1\"\naccess_key_file = \"id\"\nsecret_key_file = \"secret\"\n\
+         path_style = true\nendpoint = \"http://{address}\""
+    );
+    let world = World::new(&keys, ALL);
+    std::fs::write(world.path("id"), "AKIAEXAMPLE\n").expect("written");
+    std::fs::write(world.path("secret"), "secret\n").expect("written");
+    let (status, said) = try_say(&world.config, &["feed", "list", "export"]).await;
+    assert_eq!(status.code(), Some(69), "{said}");
+    assert!(said.contains("is the store up") && said.contains("longshore check --connect"), "{said}");
+    let (status, said) = try_say(&world.config, &["check", "--connect"]).await;
+    assert!(!status.success() && said.contains(&address.to_string()), "the remedy leads on: {said}");
 }

@@ -79,7 +79,10 @@ pub enum ListError {
         said: String,
     },
     /// It may pass.
-    #[error("the listing of {prefix} broke off: {said}")]
+    #[error(
+        "the listing of {prefix} broke off: {said}; is the store up, and can it be reached from here? \
+         `longshore check --connect` tells which address it goes to, and whether it answers now"
+    )]
     Broken {
         /// What was listed.
         prefix: String,
