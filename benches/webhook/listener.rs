@@ -184,7 +184,7 @@ impl Inbox for Forgetful {
         not_asked()
     }
 
-    async fn heard_events(&self, _: FeedName, _: Vec<EntityKey>) -> Result<Vec<bool>, InboxError> {
+    async fn heard_events(&self, _: FeedName, _: Vec<EntityKey>, _: DeliveryId) -> Result<Vec<bool>, InboxError> {
         not_asked()
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::Global;
-use super::screen::{Align, Table, clean, number};
+use super::screen::{Align, Table, clean, number, plural, wrapped};
 use super::select;
 use crate::inbox::ledger::{Gap, Ledger};
 
@@ -23,7 +23,7 @@ pub struct Args {
 
 /// One export and what it is compared with.
 #[derive(Debug, Serialize)]
-struct Compared {
+pub(super) struct Compared {
     export: String,
     webhook: String,
     days: Vec<Gap>,
@@ -34,19 +34,55 @@ struct Compared {
 /// # Errors
 /// When the configuration is wrong or the inbox cannot be read.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
-    let (config, inbox) = select::open_inbox(global)?;
-    let runtime = super::runtime(config.threads.min(1))?;
-    let mut all = Vec::new();
-    for one in &config.reconciles {
-        let days = runtime.block_on(inbox.gaps(one.export.clone(), args.limit))?;
-        all.push(Compared { export: one.export.to_string(), webhook: one.webhook.to_string(), days });
-    }
+    let all = super::runtime(1)?.block_on(compared(global, args.limit))?;
     if args.json {
         select::print_json(&all)?;
     } else {
         select::print(&screen(&all))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The gaps of every export, up to a number of lines each, the latest days first.
+pub(super) async fn compared(global: &Global, limit: usize) -> anyhow::Result<Vec<Compared>> {
+    let (config, inbox) = select::open_inbox(global)?;
+    let mut all = Vec::new();
+    for one in &config.reconciles {
+        let days = inbox.gaps(one.export.clone(), limit).await?;
+        all.push(Compared { export: one.export.to_string(), webhook: one.webhook.to_string(), days });
+    }
+    Ok(all)
+}
+
+/// For a screen with much else on it: the days on which something was missing, and what waits; nothing where nothing is
+/// reconciled.
+pub(super) fn in_short(all: &[Compared]) -> String {
+    let mut out = String::new();
+    for one in all {
+        let mut told: Vec<String> = one.days.iter().filter(|gap| gap.missing > 0).map(missing).collect();
+        if told.is_empty() {
+            told.push("nothing was missing on the latest days".to_owned());
+        }
+        let waiting = one.days.iter().map(|gap| gap.waiting).sum();
+        if waiting > 0 {
+            told.push(format!("{} still to compare", plural(waiting, "file")));
+        }
+        let text = format!("{} against {}: {}", clean(&one.export), clean(&one.webhook), told.join("; "));
+        out.push_str(&wrapped("reconciled      ", &(text + "; see `longshore reconcile`")));
+    }
+    if out.is_empty() { out } else { format!("\n{out}") }
+}
+
+fn missing(gap: &Gap) -> String {
+    let all = gap.known + gap.missing;
+    format!(
+        "{} {} of {} were missing ({} to {})",
+        clean(&gap.day),
+        number(gap.missing),
+        number(all),
+        clean(gap.route.as_str()),
+        clean(gap.sink.as_str())
+    )
 }
 
 fn screen(all: &[Compared]) -> String {
@@ -115,5 +151,7 @@ mod tests {
         insta::assert_snapshot!(screen(&compared()));
         insta::assert_snapshot!("reconcile_json", serde_json::to_string_pretty(&compared()).unwrap());
         insta::assert_snapshot!("nothing_is_reconciled", screen(&[]));
+        insta::assert_snapshot!("the_latest_days_in_short", in_short(&compared()));
+        assert_eq!(in_short(&[]), "");
     }
 }

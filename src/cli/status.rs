@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use super::Global;
 use super::exit::Exit;
 use super::screen::{Align, Table, ago, clean, cut, length, moment, number, plural, size, wrapped};
-use super::select;
+use super::{reconcile, select};
 use crate::clock::UnixMs;
 use crate::inbox::ledger::{Audited, DaemonSummary, Done, Ledger, ParkedTotals, REPORT_EVERY, Summary};
 use crate::ops::ask::{self, Told};
@@ -13,6 +15,19 @@ use crate::ops::health::{Condition, Part};
 
 /// Routes that are shown, so that the screen stays one.
 const ROUTES_MAX: usize = 12;
+
+/// Days of each export whose gap is told.
+const DAYS_MAX: usize = 7;
+
+/// What is told as JSON.
+#[derive(Serialize)]
+struct Status {
+    #[serde(flatten)]
+    summary: Summary,
+    /// What the exports held that the webhooks had not brought, the latest days; nothing where nothing is reconciled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reconciled: Vec<reconcile::Compared>,
+}
 
 /// What can be typed.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,11 +63,13 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     if let Some(told) = told {
         hear(&mut summary, told);
     }
+    let status = Status { summary, reconciled: super::runtime(1)?.block_on(reconcile::compared(global, DAYS_MAX))? };
     if args.json {
-        select::print_json(&summary)?;
+        select::print_json(&status)?;
     } else {
-        select::print(&screen(&summary))?;
+        select::print(&(screen(&status.summary) + &reconcile::in_short(&status.reconciled)))?;
     }
+    let summary = status.summary;
     let is_wrong = summary.unbalanced > 0 || summary.audit.is_some_and(|audit| audit.findings > 0);
     Ok(if is_wrong { Exit::Data.into() } else { ExitCode::SUCCESS })
 }

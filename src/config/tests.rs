@@ -245,6 +245,39 @@ fn a_sink_that_takes_payloads_whole_has_no_records_that_wait() {
 }
 
 #[test]
+fn nothing_can_be_left_out_for_a_sink_that_takes_payloads_whole() {
+    let text = changed(&[("path = \"/srv/longshore\"", "path = \"/srv/longshore\"\nformat = \"raw\"")]) + RECONCILED;
+    insta::assert_snapshot!(told(&text));
+    let elsewhere = text.replacen("sinks = [\"files\"]", "sinks = [\"files\"]\nfeeds = [\"eg\"]", 1)
+        + "[[route]]\nname = \"events\"\nfeeds = [\"export\", \"fft\"]\nblob_types = [\"*\"]\nsinks = [\"records\"]\n\
+           [[sink]]\nname = \"records\"\ntype = \"directory\"\npath = \"/srv/records\"\n";
+    let config = parse(&elsewhere).expect("a configuration");
+    assert_eq!(config.reconciles[0].nameless, crate::route::Nameless::Deliver, "nothing is lost without being told to");
+}
+
+const RECONCILED: &str = r#"
+[[feed]]
+name = "export"
+type = "bucket"
+provider = "gcs"
+bucket = "exports"
+key_file = "/etc/longshore/key.json"
+content_type = "application/x-jsonlines"
+blob_type = "fft.export"
+blob_type_from = "record"
+record_blob_type = "/eventName"
+[[feed]]
+name = "fft"
+type = "webhook"
+listen = "127.0.0.1:8080"
+secret_file = "/etc/longshore/secret"
+[[reconcile]]
+export = "export"
+webhook = "fft"
+names = { ORDER_CREATED = "order-created_event" }
+"#;
+
+#[test]
 fn keys_that_cannot_be_read_are_told_with_what_is_allowed() {
     insta::assert_snapshot!(told(&parents(&[
         (

@@ -246,8 +246,14 @@ pub trait Inbox: Send + Sync {
     /// that keeps content of its own beside the inbox lets go of what no notice needs any more.
     async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError>;
 
-    /// Which of these events the feed has heard and still remembers, each in its place; see [`EventIdentity`].
-    async fn heard_events(&self, feed: FeedName, keys: Vec<EntityKey>) -> Result<Vec<bool>, InboxError>;
+    /// Which of these events the feed has heard and still remembers, each in its place; see [`EventIdentity`]. Also those
+    /// that are staged by `delivery`, whose sink holds them.
+    async fn heard_events(
+        &self,
+        feed: FeedName,
+        keys: Vec<EntityKey>,
+        delivery: DeliveryId,
+    ) -> Result<Vec<bool>, InboxError>;
 
     /// How far a feed has come with its source, in the feed's own words; `None` before it has come anywhere.
     async fn mark(&self, feed: &FeedName) -> Result<Option<String>, InboxError>;
@@ -314,6 +320,9 @@ pub enum Claimed {
         /// Whether any unfinished delivery or unplanned notice exists (also claimed by others), but for those that wait
         /// in a lane that is held up.
         unfinished: bool,
+        /// Whether something is claimed (also by others), unplanned, or for parking to do: then more may become due without
+        /// any wait.
+        busy: bool,
         /// How many lanes with unfinished deliveries are held up by a quarantined one.
         stopped_lanes: u64,
     },
@@ -324,9 +333,6 @@ pub enum Claimed {
 pub enum InboxError {
     /// The claim's lease ran out and another worker may have taken over; nothing was written.
     #[error("the lease on delivery {} was lost", .0.delivery.0)]
-        /// Whether something is claimed (also by others), unplanned, or for parking to do: then more may become due without
-        /// any wait.
-        busy: bool,
     LeaseLost(ClaimKey),
     /// The disk is full; nothing was written.
     #[error("no room left for the inbox {path}: free some space; hearing goes on by itself then")]

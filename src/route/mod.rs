@@ -25,7 +25,7 @@ pub use entity::{Entity, Parent};
 pub use envelope::{Envelope, EnvelopeSettings, OwnTypes, Unwrapped};
 pub use filter::RecordFilter;
 pub use keys::Key;
-pub use reconcile::{Compared, Reconcile, ReconcileSettings, Reconciles};
+pub use reconcile::{Compared, Nameless, Reconcile, ReconcileSettings, Reconciles};
 pub use router::{Route, RouteError, Router};
 
 /// A configured route.

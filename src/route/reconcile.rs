@@ -13,7 +13,7 @@
 //!
 //! The two feeds' ids are not documented to be equal. What names an event is the export's own name of it (by a
 //! configured map from the webhook's, without a version at its end), the payload's id, and the payload's version where
-//! it has one. What has no id cannot be compared: it is left out, and counted apart from what is known.
+//! it has one. What has no id cannot be compared: it is delivered (`nameless`), and counted apart from what is missing.
 //!
 //! ```text
 //! webhook ─> notice + key ─> inbox                                       known ──> filtered
@@ -49,6 +49,17 @@ pub struct ReconcileSettings {
     pub settle: Duration,
     /// How long an event is known.
     pub remember: Duration,
+    /// What becomes of an event that has no id.
+    pub nameless: Nameless,
+}
+
+/// What becomes of an event of an export that cannot be compared, since it has no id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nameless {
+    /// It is delivered, also if the webhook brought it: twice is better than never.
+    Deliver,
+    /// It is left out, also if the webhook did not bring it.
+    LeaveOut,
 }
 
 /// The same, ready for use.
@@ -181,6 +192,7 @@ mod tests {
             version: "/version".to_owned(),
             settle: Duration::ZERO,
             remember: Duration::from_secs(60),
+            nameless: Nameless::Deliver,
         })
         .expect("pointers")
     }

@@ -20,7 +20,7 @@ use super::run::{Done, Prepared, Stopped, Tools, refusal};
 const BAD_RECORDS_HELD_MAX: usize = 256;
 
 /// As with set-aside records: what a held file says of entities is staged in pieces of this many keys.
-const CHANGES_HELD_MAX: usize = 8_192;
+pub(super) const CHANGES_HELD_MAX: usize = 8_192;
 
 /// Keeps a delivery's account while its batches pass, and writes it down as the sink confirms.
 pub(super) struct Account<'a> {

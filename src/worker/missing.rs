@@ -1,15 +1,17 @@
 //! One delivery of an export, compared with what the webhook brought. The whole is told in
 //! [`crate::route::Reconcile`]'s room.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
 
 use crate::clock::UnixMs;
 use crate::inbox::{Claim, EntityKey, InboxError, Lookup};
 use crate::notice::EntityName;
 use crate::ops::metrics::FeedOutcomeLabels;
 use crate::record::RecordBatch;
-use crate::route::{Compared, OwnTypes, Reconcile, Route};
+use crate::route::{Compared, Nameless, OwnTypes, Reconcile, Route};
 
+use super::account::CHANGES_HELD_MAX;
 use super::run::{Stopped, Tools};
 
 /// What a delivery is compared with.
@@ -19,6 +21,35 @@ pub(super) struct Comparison<'a> {
     reconcile: &'a Reconcile,
     /// Under which name it is written down what this route has delivered.
     delivered_by: EntityName,
+    /// What the inbox may not have been told of yet.
+    recent: Mutex<Recent>,
+}
+
+/// The events that the latest batches of a delivery left to be delivered. A file may tell of one event twice, and in two
+/// batches: the inbox knows those that were stored with the progress, or staged where the sink only holds them.
+#[derive(Debug, Default)]
+struct Recent(VecDeque<HashSet<EntityKey>>);
+
+impl Recent {
+    fn holds(&self, event: &EntityKey) -> bool {
+        self.0.iter().any(|batch| batch.contains(event))
+    }
+
+    /// Adds a batch's, and lets go of those that the inbox has been told of: this batch and the one before are under way,
+    /// and of the earlier ones fewer than [`CHANGES_HELD_MAX`] wait to be written down.
+    fn add(&mut self, batch: HashSet<EntityKey>) {
+        if batch.is_empty() {
+            return;
+        }
+        self.0.push_back(batch);
+        while self.0.len() > 3 {
+            let behind: usize = self.0.range(1..self.0.len() - 2).map(HashSet::len).sum();
+            if behind < CHANGES_HELD_MAX {
+                break;
+            }
+            self.0.pop_front();
+        }
+    }
 }
 
 /// What is left of a batch.
@@ -37,7 +68,7 @@ impl<'a> Comparison<'a> {
     pub(super) fn of(tools: &'a Tools, claim: &'a Claim, route: &Route) -> Option<Self> {
         let reconcile = tools.router.reconcile_of(&claim.notice.feed)?;
         let delivered_by = reconcile.delivered_by(&route.settings().name);
-        Some(Self { tools, claim, reconcile, delivered_by })
+        Some(Self { tools, claim, reconcile, delivered_by, recent: Mutex::default() })
     }
 
     /// Under which name it is written down what this route has delivered.
@@ -65,20 +96,25 @@ impl<'a> Comparison<'a> {
         let mut missing = Missing::default();
         let mut left_out = HashSet::new();
         let mut seen = HashSet::new();
+        let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         for record in batch.records() {
             let own_type = types.and_then(|types| types.name(record.number));
             let blob_type = own_type.unwrap_or(&self.claim.notice.metadata.blob_type);
             match self.reconcile.record(blob_type, record.body) {
                 // A file may tell of one event twice.
-                Compared::Event(key) if seen.insert(key) => missing.events.push((record.number, key)),
+                Compared::Event(key) if seen.insert(key) && !recent().holds(&key) => {
+                    missing.events.push((record.number, key))
+                }
                 Compared::Event(_) => {
                     missing.known += 1;
                     left_out.insert(record.number);
                 }
                 Compared::Nameless => {
                     self.count("nameless", 1);
-                    missing.others += 1;
-                    left_out.insert(record.number);
+                    if self.reconcile.settings().nameless == Nameless::LeaveOut {
+                        missing.others += 1;
+                        left_out.insert(record.number);
+                    }
                 }
                 Compared::Elsewhere => {
                     missing.others += 1;
@@ -93,6 +129,7 @@ impl<'a> Comparison<'a> {
         missing.known += known.len() as u64;
         missing.events.retain(|(number, _)| !known.contains(number));
         left_out.extend(known);
+        recent().add(missing.events.iter().map(|(_, event)| *event).collect());
         let before = batch.spans.len();
         batch.spans.retain(|span| !left_out.contains(&span.number));
         batch.is_lines &= batch.spans.len() == before;
@@ -106,7 +143,9 @@ impl<'a> Comparison<'a> {
         }
         let keys: Vec<EntityKey> = events.iter().map(|(_, key)| *key).collect();
         let inbox = &self.tools.inbox;
-        let heard = inbox.heard_events(self.reconcile.settings().webhook.clone(), keys.clone()).await?;
+        let heard = inbox
+            .heard_events(self.reconcile.settings().webhook.clone(), keys.clone(), self.claim.key.delivery)
+            .await?;
         // A replay is there to deliver again what was delivered.
         let delivered = if self.claim.run.0 == 0 {
             let lookup = Lookup { entity: self.delivered_by.clone(), keys };
@@ -128,5 +167,29 @@ impl<'a> Comparison<'a> {
         let labels =
             FeedOutcomeLabels { feed: self.reconcile.settings().export.to_string(), outcome: outcome.to_owned() };
         self.tools.context.metrics.records_reconciled.get_or_create(&labels).inc_by(by);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(range: std::ops::Range<usize>) -> HashSet<EntityKey> {
+        range.map(|n| EntityKey::of(&mut Vec::new(), "event", [n.to_string().as_str()])).collect()
+    }
+
+    #[test]
+    fn events_are_held_until_the_inbox_has_been_told_of_them_and_no_longer() {
+        let mut recent = Recent::default();
+        let each = CHANGES_HELD_MAX / 4;
+        for batch in 0..40 {
+            recent.add(events(batch * each..(batch + 1) * each));
+            recent.add(HashSet::new());
+            let all: usize = recent.0.iter().map(HashSet::len).sum();
+            assert!(all <= CHANGES_HELD_MAX + 3 * each, "{all} are held");
+        }
+        let mut held = events(34 * each..40 * each).into_iter();
+        assert!(held.all(|event| recent.holds(&event)), "these may not be written down yet");
+        assert!(!recent.holds(&events(0..1).into_iter().next().unwrap()));
     }
 }

@@ -53,8 +53,13 @@ impl Inbox for Troubled {
         self.inner.holds(feed, prefixes).await
     }
 
-    async fn heard_events(&self, feed: FeedName, keys: Vec<EntityKey>) -> Result<Vec<bool>, InboxError> {
-        self.inner.heard_events(feed, keys).await
+    async fn heard_events(
+        &self,
+        feed: FeedName,
+        keys: Vec<EntityKey>,
+        delivery: DeliveryId,
+    ) -> Result<Vec<bool>, InboxError> {
+        self.inner.heard_events(feed, keys, delivery).await
     }
 
     async fn mark(&self, feed: &FeedName) -> Result<Option<String>, InboxError> {

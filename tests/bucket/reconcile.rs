@@ -8,7 +8,7 @@ use longshore::net::{HttpLimits, http_client};
 use serde_json::{Value, json};
 
 use crate::google::Google;
-use crate::world::{Daemon, LIMIT, World, days_ago, gzip, say};
+use crate::world::{Daemon, LIMIT, World, days_ago, gzip, say, try_say};
 
 const TYPED: &str = "backfill = \"5d\"\nblob_type = \"fft.export\"\nblob_type_from = \"record\"\n\
      record_blob_type = \"/eventName\"\nrecord = \"/payload\"";
@@ -120,10 +120,9 @@ async fn what_the_webhook_did_not_bring_is_delivered_from_the_export_once_and_th
     world.wait_finished(60).await;
     for day in [1, 2] {
         let mut lines: Vec<String> = (0..ORDERS).map(|n| line("order-created_event-v1", &order(day, n))).collect();
-        // Twice in one file, of a kind that is not compared, and without an id.
+        // Twice in one file, and of a kind that is not compared.
         lines.push(line("order-created_event-v1", &order(day, 9)));
         lines.push(line("stow-job-created_event-v1", &json!({ "id": "s" })));
-        lines.push(line("order-cancelled_event-v1", &json!({ "version": 1 })));
         vendor.export(day, "all", &lines).await;
     }
     world.wait_finished(62).await;
@@ -132,6 +131,10 @@ async fn what_the_webhook_did_not_bring_is_delivered_from_the_export_once_and_th
     let per_day = |day| (days_ago(day), (31, 20));
     assert_eq!(vendor.gaps().await, BTreeMap::from([per_day(1), per_day(2)]));
     say(&world.config, &["audit"]).await;
+    let status = say(&world.config, &["status"]).await;
+    let status = status.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = format!("export against fft: {} 20 of 51 were missing (orders to files)", days_ago(1));
+    assert!(status.contains(&told), "{status}");
     // The vendor writes a day anew, with one event more; the daemon dies over it.
     let more = |n| line("order-created_event-v1", &order(1, n));
     let padding = (0..400).map(|n| line(&format!("stow-job-{}_event", fastrand::u64(..)), &json!({ "id": n })));
@@ -165,4 +168,57 @@ async fn an_export_waits_for_events_that_are_still_on_their_way() {
     assert_eq!(vendor.gaps().await, BTreeMap::from([(days_ago(0), (1, 1))]));
     let told = say(&world.config, &["show", "1"]).await;
     assert!(told.contains("may still bring"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_with_an_end_does_what_can_be_done_and_says_until_when_the_rest_waits() {
+    let Some(vendor) = Vendor::start("3d").await else { return };
+    let world = vendor.world();
+    let daemon = vendor.run().await;
+    vendor.export(0, "all", &[line("order-created_event-v1", &order(0, 1))]).await;
+    world.wait("it is heard", |summary| summary.notices.open == 1).await;
+    daemon.stop().await;
+    let listener = world.spawn("listen");
+    let post = async {
+        let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
+        while tokio::net::TcpStream::connect(vendor.address).await.is_err() {
+            tick.tick().await;
+        }
+        vendor.post("ORDER_CREATED", order(0, 2)).await;
+    };
+    tokio::time::timeout(LIMIT, post).await.expect("in time");
+    listener.stop().await;
+    let (status, said) = try_say(&world.config, &["work", "--until-empty"]).await;
+    assert_eq!(status.code(), Some(75), "{said}");
+    let told = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("what is left waits, until 20") && told.contains("(in 2 d"), "{told}");
+    assert!(told.contains("orders: 1 delivery; the feed fft may still bring what it holds"), "{told}");
+    assert_eq!(world.delivered(), BTreeMap::from([("0-2".to_owned(), 1)]), "what could be done is done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_stands_in_two_batches_of_a_file_is_delivered_once_and_one_without_a_name_is_not_lost() {
+    for (keys, nameless) in [("", 1), ("nameless = \"leave-out\"\n", 0)] {
+        let Some(vendor) = Vendor::start("0s").await else { return };
+        let world = vendor.world();
+        let config = std::fs::read_to_string(&world.config).expect("the configuration");
+        let config = config
+            .replace("settle_after", &format!("{keys}settle_after"))
+            .replace("path = \"out\"", "path = \"out\"\nbatch_records_max = 10");
+        std::fs::write(&world.config, config).expect("written");
+        let mut lines: Vec<String> = (0..ORDERS).map(|n| line("order-created_event-v1", &order(0, n))).collect();
+        // At once behind its batch, and far behind it.
+        lines.insert(12, line("order-created_event-v1", &order(0, 3)));
+        lines.push(line("order-created_event-v1", &order(0, 1)));
+        lines.push(line("order-cancelled_event-v1", &json!({ "version": 1, "more": { "id": "no-id" } })));
+        vendor.export(0, "all", &lines).await;
+        let daemon = vendor.run().await;
+        world.wait_finished(1).await;
+        daemon.stop().await;
+        let delivered: Vec<String> = world.lines();
+        let twice = |n| delivered.iter().filter(|line| line.contains(&format!("\"0-{n}\""))).count();
+        assert!((0..ORDERS).all(|n| twice(n) == 1), "{delivered:#?}");
+        assert_eq!(delivered.iter().filter(|line| line.contains("no-id")).count(), nameless);
+        say(&world.config, &["audit"]).await;
+    }
 }

@@ -83,6 +83,16 @@ impl World {
         notices
     }
 
+    /// Every record that was delivered.
+    pub fn lines(&self) -> Vec<String> {
+        let files = process::files_in_sight(&self.path("out")).into_iter();
+        files
+            .flat_map(|file| {
+                std::fs::read_to_string(file).expect("a delivered file").lines().map(str::to_owned).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
     /// How often each record's id lies in the output.
     pub fn delivered(&self) -> BTreeMap<String, u32> {
         let mut ids = BTreeMap::new();

@@ -148,7 +148,7 @@ impl Rules<'_, '_> {
 }
 
 /// Whether the sink of that name gets payloads as they came, in which no record can be told from another.
-fn takes_payloads_whole(document: &Document, name: &str) -> bool {
+pub(super) fn takes_payloads_whole(document: &Document, name: &str) -> bool {
     each(&document.sink).iter().any(|sink| match sink.get_ref() {
         Sink::Directory(sink) => {
             sink.name.value().is_some_and(|own| own.0 == name)

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use toml::Spanned;
 
+use super::entities::takes_payloads_whole;
 use super::{Rules, each};
 use crate::config::problem::Problem;
-use crate::config::value::{Pointer, Time};
+use crate::config::value::{OneOf, Pointer, Time};
 use crate::config::written::{Document, Reconcile};
 use crate::config::{FeedConfig, FeedKind, show_time};
 use crate::feed::bucket::BlobTypeFrom;
 use crate::notice::FeedName;
-use crate::route::ReconcileSettings;
+use crate::route::{Nameless, ReconcileSettings};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// A webhook's sender tries for seven days; only then an event is lost.
@@ -24,6 +25,9 @@ impl Rules<'_, '_> {
         let mut found: Vec<ReconcileSettings> = Vec::new();
         for written in each(&document.reconcile) {
             let Some(one) = self.reconcile(written, feeds) else { continue };
+            if let Some(export) = written.get_ref().export.spanned() {
+                self.compared_sinks(export, document);
+            }
             if found.iter().any(|other| other.export == one.export || other.webhook == one.webhook) {
                 let problem = Problem::new(written.span(), "a feed is reconciled twice", "the second time");
                 self.problems.add(problem.help("name all its events in one [[reconcile]]"));
@@ -43,6 +47,7 @@ impl Rules<'_, '_> {
         let version = self.or("reconcile.version", &reconcile.version, Pointer("/version".to_owned())).0;
         let settle = self.or("reconcile.settle_after", &reconcile.settle_after, Time(SETTLE)).0;
         let remember = self.or("reconcile.remember_for", &reconcile.remember_for, Time(REMEMBER)).0;
+        let nameless = self.or("reconcile.nameless", &reconcile.nameless, OneOf(Nameless::Deliver)).0;
         let (export, webhook, names) = (export?, webhook?, names?);
         let overlap = self.compared_feed(
             "reconcile.export",
@@ -81,7 +86,32 @@ impl Rules<'_, '_> {
             version,
             settle,
             remember,
+            nameless,
         })
+    }
+
+    /// A file that goes to a sink as it came cannot be left out in parts. Every route that hears the export has to look into
+    /// it.
+    fn compared_sinks(&mut self, export: &Spanned<String>, document: &Document) {
+        let routes = each(&document.route).iter().map(Spanned::get_ref);
+        for route in routes {
+            let feeds = each(&route.feeds);
+            if !feeds.is_empty() && !feeds.iter().any(|feed| feed.get_ref() == export.get_ref()) {
+                continue;
+            }
+            for sink in each(&route.sinks).iter().filter(|sink| takes_payloads_whole(document, sink.get_ref())) {
+                let message = format!(
+                    "nothing can be left out of the files of {:?} on this route: the sink {:?} takes payloads whole",
+                    export.get_ref(),
+                    sink.get_ref()
+                );
+                self.problems.add(
+                    Problem::new(sink.span(), message, "has format = \"raw\"")
+                        .also(export.span(), "what is compared")
+                        .help("choose another format for the sink, or name the other feeds in the route's `feeds`"),
+                );
+            }
+        }
     }
 
     /// What `look` says of the feed that is named; reported if it is not of the right kind.

@@ -18,7 +18,7 @@ use super::value::{
     one_of,
 };
 use crate::inbox::{OnPoison, Ordering};
-use crate::route::{AtDeadline, Match, MissingParent};
+use crate::route::{AtDeadline, Match, MissingParent, Nameless};
 use crate::sink::{DirectoryFormat, HttpBody, HttpMethod};
 
 pub use drop::{AfterWord, DropFeed, Expected};
@@ -88,6 +88,7 @@ section! {
         version: Pointer,
         settle_after: Time<0, YEAR>,
         remember_for: Time<DAY, YEAR>,
+        nameless: OneOf<Nameless>,
     }
 }
 
@@ -375,6 +376,10 @@ impl FromToml for Sink {
 
 impl Word for Match {
     const WORDS: &'static [(&'static str, Self)] = &[("first", Self::First), ("all", Self::All)];
+}
+
+impl Word for Nameless {
+    const WORDS: &'static [(&'static str, Self)] = &[("deliver", Self::Deliver), ("leave-out", Self::LeaveOut)];
 }
 
 impl Word for MissingParent {

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use super::{Subject, heard, target};
 use crate::inbox::ledger::{DeliveryStory, ParkedSelector};
 use crate::inbox::{
-    AtDeadline, Claim, EntityChanges, EntityKey, Fate, Finish, Forget, InboxError, Lookup, Orphan, ParkRules, Progress,
-    Reference, Remarks, Tended,
+    AtDeadline, Claim, DeliveryId, EntityChanges, EntityKey, Fate, Finish, Forget, InboxError, Lookup, Orphan,
+    ParkRules, Progress, Reference, Remarks, Tended,
 };
-use crate::notice::{EntityName, NoticeId, SinkName};
+use crate::notice::{EntityName, FeedName, NoticeId, SinkName};
 use crate::record::Counts;
 
 pub(super) const PARK_FOR: Duration = Duration::from_secs(3_600);
@@ -356,6 +356,12 @@ pub(crate) async fn what_a_sink_only_holds_is_known_at_the_end_and_not_before(su
     assert!(again.has_leftovers);
     while subject.inbox.forget_attempts(again.key, Forget::Staged).await.unwrap() {}
     subject.inbox.progress(again.key, Progress::default(), held(&[7])).await.unwrap();
+    let staged = async |delivery| {
+        let keys = vec![key(7), key(9)];
+        subject.inbox.heard_events(FeedName::new("eg"), keys, delivery).await.unwrap()
+    };
+    assert_eq!(staged(again.key.delivery).await, [true, false], "the delivery itself knows what its sink holds");
+    assert_eq!(staged(DeliveryId(again.key.delivery.0 + 1)).await, [false, false], "and no other one");
     subject.inbox.finish(again.key, done(2, 0, 0), held(&[8])).await.unwrap();
     assert_eq!(subject.nothing().await, (None, true), "there is something left to do");
     assert_eq!(subject.tend().await.woken, 1);

@@ -6,8 +6,8 @@ use super::fault::Fault;
 use super::rows::count;
 use super::writer::Outcome;
 use crate::clock::UnixMs;
-use crate::inbox::EntityKey;
 use crate::inbox::ledger::Gap;
+use crate::inbox::{DeliveryId, EntityKey};
 use crate::notice::{FeedName, RouteName, SinkName};
 
 /// Events forgotten in one commit. Other writes wait for it.
@@ -49,11 +49,28 @@ fn feed_or_new(connection: &Connection, feed: &FeedName) -> Result<i64, Fault> {
     }
 }
 
-/// Which of these events the feed has heard, each in its place.
-pub(super) fn heard(connection: &Connection, feed: &FeedName, keys: &[EntityKey]) -> Result<Vec<bool>, Fault> {
-    let Some(feed) = feed_of(connection, feed)? else { return Ok(vec![false; keys.len()]) };
-    let mut select = connection.prepare_cached("SELECT 1 FROM heard_events WHERE feed = ?1 AND key = ?2")?;
-    keys.iter().map(|key| Ok(select.exists(params![feed, key.0])?)).collect()
+/// Which of these events the feed has heard, or the delivery has staged, each in its place.
+pub(super) fn heard(
+    connection: &Connection,
+    feed: &FeedName,
+    keys: &[EntityKey],
+    delivery: DeliveryId,
+) -> Result<Vec<bool>, Fault> {
+    let feed = feed_of(connection, feed)?;
+    let stages = connection
+        .prepare_cached("SELECT 1 FROM staged_keys WHERE delivery = ?1 LIMIT 1")?
+        .exists(params![delivery.0])?;
+    let mut heard = connection.prepare_cached("SELECT 1 FROM heard_events WHERE feed = ?1 AND key = ?2")?;
+    // Scopes are few, and with each of them it is one seek.
+    let mut staged = connection.prepare_cached(
+        "SELECT 1 FROM staged_keys WHERE delivery = ?1 AND scope IN (SELECT id FROM scopes) AND key = ?2 AND gone = 0",
+    )?;
+    keys.iter()
+        .map(|key| {
+            let is_heard = feed.is_some() && heard.exists(params![feed, key.0])?;
+            Ok(is_heard || stages && staged.exists(params![delivery.0, key.0])?)
+        })
+        .collect()
 }
 
 /// Forgets events that were heard before a moment, in one bounded step; returns whether there may be more.
@@ -102,7 +119,7 @@ mod tests {
     use crate::clock::{ManualClock, UnixMs};
     use crate::inbox::conformance::heard;
     use crate::inbox::ledger::{Ledger, Retention};
-    use crate::inbox::{EntityKey, EventIdentity, Inbox, SqliteInbox};
+    use crate::inbox::{DeliveryId, EntityKey, EventIdentity, Inbox, SqliteInbox};
     use crate::notice::{FeedName, HeardNotice};
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -134,7 +151,7 @@ mod tests {
         let inbox = open().remembering(Arc::new(ByType));
         let asked = || async {
             let keys = ["one", "two", "nameless", "three"].map(key).to_vec();
-            inbox.heard_events(FeedName::new("eg"), keys).await.unwrap()
+            inbox.heard_events(FeedName::new("eg"), keys, DeliveryId(1)).await.unwrap()
         };
         assert_eq!(asked().await, [false; 4]);
         let stored = inbox.store(vec![heard("a", "one", 0), heard("b", "nameless", 0)]).await.unwrap();
@@ -142,7 +159,7 @@ mod tests {
         clock.advance(5 * DAY);
         inbox.store(vec![heard("c", "three", 0)]).await.unwrap();
         assert_eq!(asked().await, [true, false, false, true]);
-        let other = inbox.heard_events(FeedName::new("other"), vec![key("one")]).await.unwrap();
+        let other = inbox.heard_events(FeedName::new("other"), vec![key("one")], DeliveryId(1)).await.unwrap();
         assert_eq!(other, [false], "each feed by itself");
         clock.advance(6 * DAY);
         inbox.prune(Retention { age: 1000 * DAY, bytes: None, keys: 1000 * DAY }).await.unwrap();

@@ -152,8 +152,13 @@ impl Inbox for SqliteInbox {
         self.readers.run(move |connection| store::holds(connection, &feed, &prefixes)).await
     }
 
-    async fn heard_events(&self, feed: FeedName, keys: Vec<EntityKey>) -> Result<Vec<bool>, InboxError> {
-        self.lookers.run(move |connection| events::heard(connection, &feed, &keys)).await
+    async fn heard_events(
+        &self,
+        feed: FeedName,
+        keys: Vec<EntityKey>,
+        delivery: DeliveryId,
+    ) -> Result<Vec<bool>, InboxError> {
+        self.lookers.run(move |connection| events::heard(connection, &feed, &keys, delivery)).await
     }
 
     async fn mark(&self, feed: &FeedName) -> Result<Option<String>, InboxError> {
