@@ -184,6 +184,10 @@ impl Inbox for Forgetful {
         not_asked()
     }
 
+    async fn newest(&self, _: FeedName, _: Vec<String>) -> Result<Vec<Vec<(String, UnixMs)>>, InboxError> {
+        not_asked()
+    }
+
     async fn heard_events(&self, _: FeedName, _: Vec<EntityKey>, _: DeliveryId) -> Result<Vec<bool>, InboxError> {
         not_asked()
     }

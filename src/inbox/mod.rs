@@ -246,6 +246,10 @@ pub trait Inbox: Send + Sync {
     /// that keeps content of its own beside the inbox lets go of what no notice needs any more.
     async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError>;
 
+    /// For each prefix, the dedupe keys of the feed's notices that begin with it and when those were published, the latest
+    /// first, and no more than a few.
+    async fn newest(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<Vec<(String, UnixMs)>>, InboxError>;
+
     /// Which of these events the feed has heard and still remembers, each in its place; see [`EventIdentity`]. Also those
     /// that are staged by `delivery`, whose sink holds them.
     async fn heard_events(

@@ -396,6 +396,10 @@ impl Inbox for WatchedInbox {
         self.inner.holds(feed, prefixes).await
     }
 
+    async fn newest(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<Vec<(String, UnixMs)>>, InboxError> {
+        self.inner.newest(feed, prefixes).await
+    }
+
     async fn heard_events(
         &self,
         feed: FeedName,

@@ -11,6 +11,7 @@ use super::BucketSettings;
 use super::connect::Connection;
 use super::list::{Object, bare_etag, said};
 use super::notices::{Listed, dedupe_key};
+use super::versions;
 use crate::access::AccessError;
 use crate::clock::UnixMs;
 use crate::error::Class;
@@ -74,7 +75,7 @@ impl BucketContent {
             delivery_count: 0,
             verdict: Verdict::Accepted,
         };
-        let stored = self.inbox.store(vec![heard]).await;
+        let stored = versions::store(&*self.inbox, vec![(heard, now.clone())]).await;
         stored.map_err(|error| PayloadError::Broken { object: object_of(old), reason: error.to_string() })?;
         Ok(())
     }

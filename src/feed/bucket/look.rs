@@ -1,6 +1,6 @@
 //! One look at the bucket: each day of the window is listed to its last page, stored, and only then marked.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::BucketSettings;
 use super::connect::BucketAccess;
 use super::days::{Window, day_of};
-use super::list::{ListError, Lister};
-use super::notices::{dedupe_key, notice};
+use super::list::{ListError, Lister, Object};
+use super::notices::notice;
+use super::versions::{self, version_of};
 use crate::clock::{Clock, UnixMs};
 use crate::error::{Class, Classify};
 use crate::inbox::{Inbox, InboxError, Receipt};
 use crate::notice::{FeedName, HeardNotice, NoticeId};
 
-/// Keys that are remembered so that known objects are not offered to the inbox at every look; beyond it they are
+/// Objects that are remembered so that known objects are not offered to the inbox at every look; beyond it they are
 /// offered again, and found stored. About 200 bytes each.
 const KNOWN_MAX: usize = 200_000;
 
@@ -84,7 +85,8 @@ pub(super) struct Looker<'a> {
     pub(super) lister: &'a dyn Lister,
     pub(super) inbox: &'a dyn Inbox,
     pub(super) clock: &'a dyn Clock,
-    known: BTreeMap<Date, HashSet<String>>,
+    /// The version of each object that was seen last.
+    known: BTreeMap<Date, HashMap<String, String>>,
 }
 
 impl<'a> Looker<'a> {
@@ -128,14 +130,14 @@ impl<'a> Looker<'a> {
             looked.pages += 1;
             looked.objects += page.objects.len() as u64;
             let known = self.known.entry(day).or_default();
-            let new: Vec<HeardNotice> = page
+            let new: Vec<(HeardNotice, Object)> = page
                 .objects
-                .iter()
-                .filter(|object| !known.contains(&dedupe_key(object)))
-                .map(|object| notice(self.settings, self.access.uri(&object.key), day, object))
+                .into_iter()
+                .filter(|object| known.get(&object.key) != Some(&version_of(object)))
+                .map(|object| (notice(self.settings, self.access.uri(&object.key), day, &object), object))
                 .collect();
             for batch in new.chunks(self.settings.batch_notices_max.max(1)) {
-                let stored = self.inbox.store(batch.to_vec()).await?;
+                let stored = versions::store(self.inbox, batch.to_vec()).await?;
                 let duplicates = stored.iter().filter(|receipt| receipt.is_duplicate()).count() as u64;
                 looked.duplicates += duplicates;
                 looked.stored += stored.len() as u64 - duplicates;
@@ -149,10 +151,17 @@ impl<'a> Looker<'a> {
         }
     }
 
-    fn remember(&mut self, day: Date, stored: &[HeardNotice]) {
-        let count: usize = self.known.values().map(HashSet::len).sum();
-        if count + stored.len() <= KNOWN_MAX {
-            self.known.entry(day).or_default().extend(stored.iter().map(|notice| notice.dedupe_key.clone()));
+    fn remember(&mut self, day: Date, stored: &[(HeardNotice, Object)]) {
+        let count: usize = self.known.values().map(HashMap::len).sum();
+        let has_room = count + stored.len() <= KNOWN_MAX;
+        let known = self.known.entry(day).or_default();
+        for (_, object) in stored {
+            // What is not remembered has to be forgotten, or an object that comes back to an older version is overlooked.
+            if has_room {
+                known.insert(object.key.clone(), version_of(object));
+            } else {
+                known.remove(&object.key);
+            }
         }
     }
 

@@ -48,6 +48,7 @@ mod hand;
 mod list;
 mod look;
 mod notices;
+mod versions;
 mod watch;
 
 #[cfg(test)]

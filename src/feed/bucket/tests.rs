@@ -173,6 +173,30 @@ async fn late_and_rewritten_objects_are_found_in_the_overlap() {
 }
 
 #[tokio::test]
+async fn content_that_comes_back_is_a_version_of_its_own_and_a_mere_touch_is_none() {
+    let world = World::new();
+    let key = "2026-11-22/a.gz";
+    let mut looker = world.looker();
+    let mut stored = Vec::new();
+    // A, B, A, touched, B, A; other objects of names that go on like it lie beside it.
+    world.bucket.put("2026-11-22/a.gz#b", "v9", UnixMs(90_000));
+    for (version, second) in [("A", 1), ("B", 2), ("A", 3), ("A", 4), ("B", 5), ("A", 6), ("A", 6)] {
+        world.bucket.put(key, version, UnixMs(second * 1_000));
+        // Whether this process remembers, or the inbox alone.
+        if second % 2 == 0 {
+            looker = world.looker();
+        }
+        stored.push(look(&mut looker).await.0.stored);
+    }
+    assert_eq!(stored, [2, 1, 1, 0, 1, 1, 0]);
+    let ours = world.keys().await.into_iter().filter(|held| !held.contains("v9"));
+    assert_eq!(ours.collect::<Vec<_>>(), ["A:1", "A:1@3", "A:1@6", "B:1", "B:1@5"].map(|one| format!("{key}#{one}")));
+    // A page that was listed before the latest version was written tells of an older one.
+    world.bucket.put(key, "B", UnixMs(5_000));
+    assert_eq!(look(&mut world.looker()).await.0.stored, 0);
+}
+
+#[tokio::test]
 async fn a_listing_that_breaks_in_mid_page_loses_nothing_and_marks_nothing() {
     let world = World::new();
     for n in 0..5 {

@@ -152,6 +152,10 @@ impl Inbox for SqliteInbox {
         self.readers.run(move |connection| store::holds(connection, &feed, &prefixes)).await
     }
 
+    async fn newest(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<Vec<(String, UnixMs)>>, InboxError> {
+        self.readers.run(move |connection| store::newest(connection, &feed, &prefixes)).await
+    }
+
     async fn heard_events(
         &self,
         feed: FeedName,

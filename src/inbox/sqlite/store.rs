@@ -94,3 +94,26 @@ pub(super) fn holds(connection: &Connection, feed: &FeedName, prefixes: &[String
     }
     Ok(held)
 }
+
+/// How many keys are told of one prefix.
+const NEWEST_MAX: i64 = 16;
+
+/// The keys that begin with each prefix, the latest published first.
+pub(super) fn newest(
+    connection: &Connection,
+    feed: &FeedName,
+    prefixes: &[String],
+) -> Result<Vec<Vec<(String, UnixMs)>>, Fault> {
+    let mut select = connection.prepare_cached(
+        "SELECT dedupe_key, published FROM notices WHERE feed = ?1 AND dedupe_key >= ?2 AND dedupe_key < ?3 \
+         ORDER BY published DESC, id DESC LIMIT ?4",
+    )?;
+    let mut all = Vec::with_capacity(prefixes.len());
+    for prefix in prefixes {
+        let end = format!("{prefix}{}", char::MAX);
+        let rows = select
+            .query_map(params![feed.as_str(), prefix, end, NEWEST_MAX], |row| Ok((row.get(0)?, UnixMs(row.get(1)?))))?;
+        all.push(rows.collect::<Result<_, _>>()?);
+    }
+    Ok(all)
+}
