@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
 
-use world::{Check, To, World};
+use world::{Check, Load, To, Took, World};
 
 const ROUNDS: usize = 5;
 const KEYS: [u64; 2] = [1_000_000, 10_000_000];
@@ -25,28 +25,39 @@ const RECORDS: u64 = 100_000;
 /// Keys of one lookup: as many as the SQLite sink has records in a batch.
 const LOOKUP_KEYS: u64 = 5_000;
 
+/// What is delivered to where, and what it is called in the table and in JSON.
+const ROWS: [(Load, To, &str, &str); 5] = [
+    (Load::Prices, To::Sqlite, "prices to SQLite", ""),
+    (Load::Prices, To::Directory, "prices to a directory", "directory_"),
+    (Load::PricesAgain, To::Directory, "the same items' prices to a directory", "directory_again_"),
+    (Load::Items, To::Sqlite, "items to SQLite", "items_"),
+    (Load::Items, To::Directory, "items to a directory", "items_directory_"),
+];
+
 /// Figures at so many known keys.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Figures {
     keys: u64,
     import_per_s: f64,
+    import_mib: f64,
     lookups_per_s: f64,
     bytes_per_key: f64,
-    sqlite: Pair,
-    directory: Pair,
+    /// One for each of [`ROWS`].
+    pairs: Vec<Pair>,
+    deliver_mib: f64,
 }
 
-/// Records per second with the check off and on, each the median of its rounds.
+/// What a delivery took with the check off and on, each the median of its rounds.
 #[derive(Clone, Copy, Debug)]
 struct Pair {
-    off: f64,
-    on: f64,
+    off: Took,
+    on: Took,
 }
 
 impl Pair {
-    /// What the check costs, in percent.
+    /// What the check costs, in percent of the records per second.
     fn cost(self) -> f64 {
-        100.0 * (1.0 - self.on / self.off)
+        100.0 * (1.0 - self.on.per_s / self.off.per_s)
     }
 }
 
@@ -81,29 +92,38 @@ async fn run() -> anyhow::Result<()> {
 }
 
 async fn measure(world: &World, known: u64, keys: u64) -> anyhow::Result<Figures> {
+    world::peak_memory()?;
     let started = Instant::now();
     world.import(known..keys).await?;
     let import_per_s = (keys - known) as f64 / started.elapsed().as_secs_f64();
+    let import_mib = world::peak_memory()?;
+    eprintln!("{keys} keys are imported: {import_per_s:.0}/s");
     let bytes_per_key = world.index_bytes()? as f64 / keys as f64;
-    let (mut off, mut on) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let mut took = vec![[Vec::new(), Vec::new()]; ROWS.len()];
     let mut lookups = Vec::new();
     for round in 0..ROUNDS {
         lookups.push(world.lookups(keys, LOOKUP_KEYS, 100).await?);
         // The two in turn, and each first half of the time: what else the machine does hits both.
         let order = if round % 2 == 0 { [Check::Off, Check::On] } else { [Check::On, Check::Off] };
-        for (at, to) in [To::Sqlite, To::Directory].into_iter().enumerate() {
+        for ((load, to, ..), took) in ROWS.iter().zip(&mut took) {
             for check in order {
-                let per_s = world.deliver(to, check, keys, RECORDS).await?;
-                match check {
-                    Check::Off => off[at].push(per_s),
-                    Check::On => on[at].push(per_s),
+                if (*load, check) == (Load::PricesAgain, Check::On) {
+                    world.deliver(*load, *to, check, keys, RECORDS).await?;
                 }
+                took[usize::from(check == Check::On)].push(world.deliver(*load, *to, check, keys, RECORDS).await?);
             }
         }
     }
-    let mut pairs = off.into_iter().zip(on).map(|(off, on)| Pair { off: median(off), on: median(on) });
-    let (sqlite, directory) = (pairs.next().context("a pair")?, pairs.next().context("a pair")?);
-    Ok(Figures { keys, import_per_s, lookups_per_s: median(lookups), bytes_per_key, sqlite, directory })
+    let pairs = took.into_iter().map(|[off, on]| Pair { off: middle(&off), on: middle(&on) }).collect();
+    let (lookups_per_s, deliver_mib) = (median(lookups), world::peak_memory()?);
+    Ok(Figures { keys, import_per_s, import_mib, lookups_per_s, bytes_per_key, pairs, deliver_mib })
+}
+
+fn middle(took: &[Took]) -> Took {
+    Took {
+        per_s: median(took.iter().map(|one| one.per_s).collect()),
+        cpu_us: median(took.iter().map(|one| one.cpu_us).collect()),
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -112,24 +132,28 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn table(figures: &[Figures]) -> String {
-    let mut out = format!("{RECORDS} prices a delivery, one worker, median of {ROUNDS} rounds\n\n");
+    let mut out = format!("{RECORDS} records a delivery, one worker, median of {ROUNDS} rounds\n\n");
     let mut row = |name: &str, value: &dyn Fn(&Figures) -> String| {
-        out.push_str(&format!("{name:<44}"));
+        out.push_str(&format!("{name:<54}"));
         for one in figures {
             out.push_str(&format!("{:>16}", value(one)));
         }
         out.push('\n');
     };
     row("known keys", &|one| one.keys.to_string());
-    row("records/s to SQLite, check off", &|one| format!("{:.0}", one.sqlite.off));
-    row("records/s to SQLite, check on", &|one| format!("{:.0}", one.sqlite.on));
-    row("  the check costs", &|one| format!("{:.1} %", one.sqlite.cost()));
-    row("records/s to a directory, check off", &|one| format!("{:.0}", one.directory.off));
-    row("records/s to a directory, check on", &|one| format!("{:.0}", one.directory.on));
-    row("  the check costs", &|one| format!("{:.1} %", one.directory.cost()));
+    for (at, (.., name, _)) in ROWS.iter().enumerate() {
+        row(&format!("{name}, check off, records/s"), &|one| format!("{:.0}", one.pairs[at].off.per_s));
+        row("  check on", &|one| format!("{:.0}", one.pairs[at].on.per_s));
+        row("  the check costs", &|one| format!("{:.1} %", one.pairs[at].cost()));
+        row("  processor time of a record, off and on, µs", &|one| {
+            format!("{:.2} {:.2}", one.pairs[at].off.cpu_us, one.pairs[at].on.cpu_us)
+        });
+    }
     row("lookups/s of the index alone", &|one| format!("{:.0}", one.lookups_per_s));
     row("keys/s imported", &|one| format!("{:.0}", one.import_per_s));
     row("bytes of disk a key", &|one| format!("{:.1}", one.bytes_per_key));
+    row("peak memory of the import, MiB", &|one| format!("{:.0}", one.import_mib));
+    row("  of the deliveries, with their payloads in memory", &|one| format!("{:.0}", one.deliver_mib));
     out.push('\n');
     out
 }
@@ -140,12 +164,12 @@ fn json(figures: &[Figures]) -> serde_json::Value {
     for (at, one) in figures.iter().enumerate() {
         let name = format!("{}m", one.keys / 1_000_000);
         if at == 0 {
-            put("off_per_s".to_owned(), one.sqlite.off.round());
+            put("off_per_s".to_owned(), one.pairs[0].off.per_s.round());
         }
-        put(format!("on_per_s_{name}"), one.sqlite.on.round());
-        put(format!("off_per_s_{name}"), one.sqlite.off.round());
-        put(format!("directory_off_per_s_{name}"), one.directory.off.round());
-        put(format!("directory_on_per_s_{name}"), one.directory.on.round());
+        for ((.., prefix), pair) in ROWS.iter().zip(&one.pairs) {
+            put(format!("{prefix}on_per_s_{name}"), pair.on.per_s.round());
+            put(format!("{prefix}off_per_s_{name}"), pair.off.per_s.round());
+        }
         put(format!("lookups_per_s_{name}"), one.lookups_per_s.round());
     }
     // Of the most keys: the tree is as full as it gets.

@@ -32,16 +32,38 @@ const FEED: &str = "bench";
 const SINK: &str = "out";
 const ENTITY: &str = "item";
 const KEY: &str = "sku";
-/// As `longshore entities import` does it.
-const IMPORT_KEYS: usize = 100_000;
+/// Numbers of items that are registered by their records, beyond all that are imported.
+const NEW_ITEMS: u64 = 1_000_000_000;
+/// Keys in one commit, as `longshore entities import` does it.
+const IMPORT_KEYS: usize = 50_000;
 
-/// Whether records wait for their parents.
+/// Whether parents count for anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// They do not.
+    /// Records are only records.
     Off,
-    /// They do.
+    /// Prices wait for their items, and items are registered.
     On,
+}
+
+/// What is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Prices of items that no other file names: the index is asked for each.
+    Prices,
+    /// Prices of the items of the file before, as for one store group after the other.
+    PricesAgain,
+    /// Items that were not known.
+    Items,
+}
+
+/// What a delivery took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// Records per second, from the stored notice to the confirmed end.
+    pub per_s: f64,
+    /// The process's time on processors, in microseconds a record.
+    pub cpu_us: f64,
 }
 
 /// What kind of sink gets the prices. The keys are known under its name, whatever its kind.
@@ -59,7 +81,7 @@ pub struct World {
     context: Context,
     payload: Arc<Memory>,
     notices: AtomicI64,
-    prices: AtomicU64,
+    records: AtomicU64,
 }
 
 /// The payload of the next notice.
@@ -93,21 +115,30 @@ impl World {
             context: Context::new(clock),
             payload: Arc::default(),
             notices: AtomicI64::new(0),
-            prices: AtomicU64::new(0),
+            records: AtomicU64::new(0),
         })
     }
 
     /// Makes items known to the sink, as `longshore entities import` does.
     pub async fn import(&self, items: Range<u64>) -> anyhow::Result<()> {
+        let mut sorter = self.inbox.sorter();
         let mut at = items.start;
         while at < items.end {
             let end = items.end.min(at + IMPORT_KEYS as u64);
-            let mut keys: Vec<EntityKey> = (at..end).map(key_of).collect();
-            keys.sort_unstable();
-            let new = self.inbox.entities_import(SinkName::new(SINK), EntityName::new(ENTITY), keys).await?;
-            ensure!(new == end - at, "{new} of {} keys were new", end - at);
+            sorter.add((at..end).map(key_of))?;
             at = end;
         }
+        let mut sorted = sorter.sorted()?;
+        let mut registered = 0;
+        loop {
+            let keys = sorted.take(IMPORT_KEYS)?;
+            if keys.is_empty() {
+                break;
+            }
+            registered += self.inbox.entities_import(SinkName::new(SINK), EntityName::new(ENTITY), keys).await?;
+        }
+        let expected = items.end - items.start;
+        ensure!(registered == expected, "{registered} of {expected} keys were new");
         Ok(())
     }
 
@@ -132,18 +163,29 @@ impl World {
         Ok((batches * keys) as f64 / started.elapsed().as_secs_f64())
     }
 
-    /// Delivers `records` new prices of items below `known` to the sink; returns records per second, from the stored
-    /// notice to the confirmed end.
-    pub async fn deliver(&self, to: To, check: Check, known: u64, records: u64) -> anyhow::Result<f64> {
-        let first = self.prices.fetch_add(records, Ordering::Relaxed);
-        *self.payload.0.lock().expect("nothing panics under this lock") = prices(first, records, known)?;
-        let workers = self.workers(to, check)?;
+    /// Delivers `records` records to the sink; prices are of items below `known`.
+    pub async fn deliver(&self, load: Load, to: To, check: Check, known: u64, records: u64) -> anyhow::Result<Took> {
+        let first = self.records.fetch_add(records, Ordering::Relaxed);
+        let (kind, spec) = match load {
+            Load::Prices => {
+                (Kind::Prices, SampleSpec { first, parents: Some(known), ..SampleSpec::new(Kind::Prices, records) })
+            }
+            Load::PricesAgain => {
+                (Kind::Prices, SampleSpec { first, parents: Some(records), ..SampleSpec::new(Kind::Prices, records) })
+            }
+            Load::Items => {
+                (Kind::Items, SampleSpec { first: NEW_ITEMS + first, ..SampleSpec::new(Kind::Items, records) })
+            }
+        };
+        let spec = SampleSpec { compression: Compression::None, ..spec };
+        *self.payload.0.lock().expect("nothing panics under this lock") = spec.write_to(Vec::new())?.into();
+        let workers = self.workers(kind, to, check)?;
         let number = self.notices.fetch_add(1, Ordering::Relaxed);
         let heard = HeardNotice {
             feed: FeedName::new(FEED),
             dedupe_key: number.to_string(),
             metadata: Metadata {
-                blob_type: Kind::Prices.blob_type().to_owned(),
+                blob_type: kind.blob_type().to_owned(),
                 uri: Some("memory:prices.jsonl".to_owned()),
                 content_type: Some("application/x-jsonlines".to_owned()),
                 ..Metadata::default()
@@ -155,17 +197,17 @@ impl World {
             verdict: Verdict::Accepted,
         };
         let notice = self.inbox.store(vec![heard]).await?[0].notice();
-        let started = Instant::now();
+        let (started, busy) = (Instant::now(), processor_time());
         workers.run(Until::Empty, CancellationToken::new()).await;
-        let took = started.elapsed();
+        let (took, busy) = (started.elapsed(), processor_time() - busy);
         let story = self.inbox.story(notice).await?.context("the notice is stored")?;
         ensure!(story.state == NoticeState::Finished, "the notice ended as {:?}", story.state);
         let counts = story.deliveries[0].progress.counts;
         ensure!(counts.delivered == records, "{counts:?}");
-        Ok(records as f64 / took.as_secs_f64())
+        Ok(Took { per_s: records as f64 / took.as_secs_f64(), cpu_us: busy * 1e6 / records as f64 })
     }
 
-    fn workers(&self, to: To, check: Check) -> anyhow::Result<Workers> {
+    fn workers(&self, kind: Kind, to: To, check: Check) -> anyhow::Result<Workers> {
         let route = RouteSettings {
             name: RouteName::new("prices"),
             blob_types: vec!["*".to_owned()],
@@ -174,22 +216,25 @@ impl World {
             sinks: vec![SinkName::new(SINK)],
             only: Vec::new(),
             format: FormatHints::default(),
-            parents: match check {
-                Check::Off => Vec::new(),
-                Check::On => {
+            parents: match (kind, check) {
+                (Kind::Prices, Check::On) => {
                     vec![ParentSettings { entity: EntityName::new(ENTITY), keys: keys("/itemIdentifier/sku") }]
                 }
+                _ => Vec::new(),
             },
             parking: ParkingSettings::default(),
         };
         let item = EntitySettings {
             name: EntityName::new(ENTITY),
-            blob_types: vec![Kind::Items.blob_type().to_owned()],
+            blob_types: match check {
+                Check::Off => vec!["none".to_owned()],
+                Check::On => vec![Kind::Items.blob_type().to_owned()],
+            },
             keys: keys("/identifier/sku"),
             deleted: None,
         };
         let sinks = longshore::sink::build(
-            vec![sink(to, self.folder.path())],
+            vec![sink(kind, to, self.folder.path())],
             &SinkContext { clock: Arc::clone(&self.context.clock) },
         )?;
         let (fetch, limits) = (FetchSettings::default(), PayloadLimits::default());
@@ -210,13 +255,14 @@ impl World {
     }
 }
 
-fn sink(to: To, folder: &Path) -> SinkSettings {
+fn sink(kind: Kind, to: To, folder: &Path) -> SinkSettings {
     let (batch, kind) = match to {
         To::Sqlite => {
+            let key = if kind == Kind::Items { "/identifier/sku" } else { "/priceGuid" };
             let settings = SqliteSettings {
                 path: folder.join("table.db"),
-                table: "{route}".to_owned(),
-                key: TableKey::Same(vec!["/priceGuid".to_owned()]),
+                table: kind.blob_type().to_owned(),
+                key: TableKey::Same(vec![key.to_owned()]),
                 version: None,
             };
             (sqlite::DEFAULT_BATCH, SinkKind::Sqlite(settings))
@@ -247,13 +293,17 @@ fn spread(number: u64, known: u64) -> u64 {
     number.wrapping_mul(0x9e37_79b9_7f4a_7c15) % known
 }
 
-/// Prices of items below `known`, as JSON lines.
-fn prices(first: u64, records: u64, known: u64) -> anyhow::Result<Bytes> {
-    let spec = SampleSpec {
-        first,
-        parents: Some(known),
-        compression: Compression::None,
-        ..SampleSpec::new(Kind::Prices, records)
-    };
-    Ok(spec.write_to(Vec::new())?.into())
+/// Seconds that this process has spent on processors.
+fn processor_time() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+/// Peak memory in MiB since the last call, where the system tells it.
+pub fn peak_memory() -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM in /proc/self/status")?;
+    let kib: f64 = peak.trim().trim_end_matches(" kB").parse()?;
+    std::fs::write("/proc/self/clear_refs", "5")?;
+    Ok(kib / 1024.0)
 }

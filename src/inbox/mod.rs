@@ -40,11 +40,13 @@ use crate::record::Counts;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod events;
+mod key_sorter;
 pub mod ledger;
 pub mod parking;
 pub mod sqlite;
 
 pub use events::EventIdentity;
+pub use key_sorter::{KeySorter, SortedKeys};
 pub use ledger::Ledger;
 pub use parking::{
     AtDeadline, EntityChanges, EntityKey, Fate, Forget, Lookup, Orphan, ParkRules, ParkingBounds, Reference, Remarks,

@@ -1,7 +1,8 @@
 //! `longshore entities import`: registers keys from a file, for a sink that already holds the parents.
 //!
-//! Reads as it goes and commits in bounded batches: a hundred million keys take no more memory than a hundred thousand.
-//! It can be cut off anywhere and run again: a key that is known already is not new.
+//! Reads all keys, sorts them beside the inbox where memory would not hold them, and registers them in the index's own
+//! order, in bounded commits. A hundred million keys take no more memory than two million, and 16 bytes of disk each
+//! meanwhile. It can be cut off anywhere and run again: a key that is known already is not new.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,13 +17,16 @@ use crate::cli::exit::Exit;
 use crate::cli::screen::{number, plural};
 use crate::cli::select;
 use crate::config::Config;
+use crate::inbox::SqliteInbox;
 use crate::inbox::ledger::Ledger;
-use crate::inbox::{EntityKey, SqliteInbox};
-use crate::notice::{EntityName, SinkName};
 
-/// Keys in one commit. More hold up a daemon that works meanwhile; fewer cost more commits, and are spread over more of
-/// the index each.
-const COMMIT_KEYS_MAX: usize = 100_000;
+/// Keys in one commit. More hold up a daemon that works meanwhile, and need a longer log: where few keys go into a large
+/// index, each is on a page of its own. Fewer cost more commits.
+const COMMIT_KEYS_MAX: usize = 50_000;
+
+/// What is said where keys cannot be sorted.
+const UNSORTED: &str = "the keys are sorted in a temporary file beside the inbox, 16 bytes each, and that failed: \
+                        look for room there, and run the same again";
 
 /// What can be typed.
 #[derive(Clone, Debug, clap::Args)]
@@ -81,13 +85,26 @@ pub(super) async fn run(args: Args, config: &Config, inbox: &SqliteInbox) -> any
     let mut source = Source::open(&args.file, format, &entity, args.key.as_deref(), args.csv_separator, bar.clone())
         .map_err(Exit::Io.because())?;
     let mut report = Report { sink: sink.to_string(), entity: entity.name().to_string(), ..Report::default() };
-    let mut keys = Keys { inbox, sink, entity: entity.name().clone(), waiting: Vec::new() };
+    let mut sorter = inbox.sorter();
     while let Some(found) = source.next().await.map_err(Exit::Io.because())? {
         report.add(&found);
-        report.new += keys.add(found).await?;
-        bar.set_message(format!("{} read, {} new", number(report.read), number(report.new)));
+        sorter.add(found.keys).context(UNSORTED).map_err(Exit::Io.because())?;
+        bar.set_message(format!("{} read", number(report.read)));
     }
-    report.new += keys.commit().await?;
+    bar.set_length(report.keys);
+    bar.set_position(0);
+    bar.set_style(style("{spinner} {human_pos}/{human_len} keys  {wide_bar}  {msg}  {eta}"));
+    let mut sorted = sorter.sorted().context(UNSORTED).map_err(Exit::Io.because())?;
+    loop {
+        let keys = sorted.take(COMMIT_KEYS_MAX).context(UNSORTED).map_err(Exit::Io.because())?;
+        if keys.is_empty() {
+            break;
+        }
+        bar.inc(keys.len() as u64);
+        let new = inbox.entities_import(sink.clone(), entity.name().clone(), keys).await;
+        report.new += new.context("some of the keys are registered; run the same again to register the others")?;
+        bar.set_message(format!("{} new", number(report.new)));
+    }
     bar.finish_and_clear();
     if args.json {
         select::print_json(&report)?;
@@ -95,34 +112,6 @@ pub(super) async fn run(args: Args, config: &Config, inbox: &SqliteInbox) -> any
         select::print(&screen(&report))?;
     }
     Ok(if report.without_key > 0 { Exit::Data.into() } else { ExitCode::SUCCESS })
-}
-
-/// Keys on their way to the inbox.
-struct Keys<'a> {
-    inbox: &'a SqliteInbox,
-    sink: SinkName,
-    entity: EntityName,
-    waiting: Vec<EntityKey>,
-}
-
-impl Keys<'_> {
-    /// Adds what was found; returns how many keys were new in what was committed for it.
-    async fn add(&mut self, found: Found) -> anyhow::Result<u64> {
-        self.waiting.extend(found.keys);
-        if self.waiting.len() < COMMIT_KEYS_MAX { Ok(0) } else { self.commit().await }
-    }
-
-    async fn commit(&mut self) -> anyhow::Result<u64> {
-        if self.waiting.is_empty() {
-            return Ok(0);
-        }
-        let mut keys = std::mem::replace(&mut self.waiting, Vec::with_capacity(COMMIT_KEYS_MAX));
-        // In the index's own order each page is touched once.
-        keys.sort_unstable();
-        keys.dedup();
-        let new = self.inbox.entities_import(self.sink.clone(), self.entity.clone(), keys).await;
-        new.context("the keys up to here are registered; run the same again to go on")
-    }
 }
 
 impl Report {
@@ -143,11 +132,15 @@ fn bar(args: &Args) -> ProgressBar {
     let length = std::fs::metadata(&args.file).ok().filter(std::fs::Metadata::is_file).map(|found| found.len());
     let target = if args.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) };
     let bar = ProgressBar::with_draw_target(length, target);
-    let style = match length {
+    let template = match length {
         Some(_) => "{spinner} {bytes}/{total_bytes}  {wide_bar}  {msg}  {eta}",
         None => "{spinner} {bytes}  {msg}  {elapsed}",
     };
-    bar.with_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.with_style(style(template))
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn screen(report: &Report) -> String {

@@ -272,8 +272,14 @@ pub(crate) async fn a_parent_counts_for_the_sink_that_confirmed_it_alone(subject
 
 pub(crate) async fn a_deleted_entity_is_not_known_any_more(subject: Subject) {
     subject.parents("p", &[7, 8]).await;
+    // Whoever has asked before is not told what was true then.
+    assert_eq!((subject.is_known(7).await, subject.is_known(8).await), (true, true));
     subject.ready("d", "Item", 0).await;
     let claim = subject.must_claim().await;
+    subject.inbox.progress(claim.key, Progress::default(), gone(&[7])).await.unwrap();
+    assert_eq!((subject.is_known(7).await, subject.is_known(8).await), (false, true));
+    subject.inbox.progress(claim.key, Progress::default(), items(&[7])).await.unwrap();
+    assert!(subject.is_known(7).await);
     subject.inbox.progress(claim.key, Progress::default(), gone(&[7])).await.unwrap();
     assert_eq!((subject.is_known(7).await, subject.is_known(8).await), (false, true));
     let entities = subject.ledger.entities().await.unwrap();

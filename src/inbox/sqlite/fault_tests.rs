@@ -70,6 +70,24 @@ async fn a_job_that_fails_takes_nothing_else_of_its_group_with_it() {
 }
 
 #[tokio::test]
+async fn a_job_that_fails_alone_leaves_nothing_behind() {
+    let (inbox, _folder, _) = fresh_sqlite();
+    let bad = on_writer(&inbox, |connection| {
+        connection.execute("INSERT INTO runs (started, selector) VALUES (1, 'half')", [])?;
+        connection.execute("INSERT INTO runs (started, selector) VALUES (NULL, NULL)", [])?;
+        Ok(())
+    });
+    assert!(bad.await.is_err());
+    let look = on_writer(&inbox, |connection| {
+        let runs: i64 = connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0))?;
+        assert_eq!(runs, 0);
+        Ok(())
+    });
+    look.await.unwrap();
+    inbox.store(vec![heard("a", "T", 0)]).await.unwrap();
+}
+
+#[tokio::test]
 async fn nobody_is_answered_when_the_commit_fails() {
     let (inbox, _folder, _) = fresh_sqlite();
     let (blocking, leave) = blocked(&inbox).await;

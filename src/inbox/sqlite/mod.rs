@@ -21,7 +21,7 @@
 //! Several processes may use one file: SQLite's lock lets one write at a time, and each looks once a second whether
 //! another has committed while somebody waits for a change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,7 +30,7 @@ use async_trait::async_trait;
 
 use super::{
     ClaimKey, ClaimRequest, Claimed, DeliveryId, EntityKey, EventIdentity, Fate, Finish, Forget, Inbox, InboxError,
-    InboxSettings, Lookup, Orphan, ParkRules, ParkingBounds, Plan, Progress, Receipt, Remarks, Tended,
+    InboxSettings, KeySorter, Lookup, Orphan, ParkRules, ParkingBounds, Plan, Progress, Receipt, Remarks, Tended,
 };
 use crate::clock::{Clock, UnixMs};
 use crate::fail_point::{FailPoint, reach};
@@ -91,6 +91,8 @@ pub struct SqliteInbox {
     parking: ParkingBounds,
     /// Readers of keys alone: what people ask never keeps a delivery waiting.
     lookers: Readers,
+    /// What those found known.
+    confirmed: Arc<parking::Confirmed>,
     /// The last change that [`Inbox::changed`] has told of.
     told: AtomicU64,
     /// Which event a notice carries, where that is asked for.
@@ -115,6 +117,7 @@ impl SqliteInbox {
             notices_max: settings.commit_notices_max.max(1),
             parking: settings.parking,
             lookers: Readers::new(settings.path.clone()),
+            confirmed: Arc::default(),
             told: AtomicU64::new(0),
             identity: None,
         })
@@ -124,6 +127,13 @@ impl SqliteInbox {
     #[must_use]
     pub fn remembering(self, identity: Arc<dyn EventIdentity>) -> Self {
         Self { identity: Some(identity), ..self }
+    }
+
+    /// Sorts keys for [`Ledger::entities_import`](super::Ledger::entities_import); what memory does not hold lies beside
+    /// the inbox.
+    #[must_use]
+    pub fn sorter(&self) -> KeySorter {
+        KeySorter::new(self.path.parent().unwrap_or(Path::new("")))
     }
 }
 
@@ -210,7 +220,8 @@ impl Inbox for SqliteInbox {
     }
 
     async fn known(&self, sink: SinkName, lookups: Vec<Lookup>) -> Result<Vec<Vec<bool>>, InboxError> {
-        self.lookers.run(move |connection| parking::known(connection, &sink, &lookups)).await
+        let confirmed = Arc::clone(&self.confirmed);
+        self.lookers.run(move |connection| parking::known(connection, &confirmed, &sink, &lookups)).await
     }
 
     async fn decided(&self, delivery: DeliveryId, first: u64, last: u64) -> Result<Vec<(u64, Fate)>, InboxError> {
@@ -252,7 +263,10 @@ impl Inbox for SqliteInbox {
                     tell(change);
                     return;
                 }
-                () = tokio::time::sleep(LOOK_EVERY) => self.writer.look(),
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    self.writer.look();
+                    self.confirmed.rest();
+                }
             }
         }
     }

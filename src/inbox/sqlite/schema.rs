@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009_outlived_keys.sql"),
     include_str!("migrations/0010_bad_types.sql"),
     include_str!("migrations/0011_settlements.sql"),
+    include_str!("migrations/0012_forgettings.sql"),
 ];
 
 /// `auto_vacuum` as SQLite numbers it.

@@ -5,6 +5,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::inbox::conformance::{START, Subject, heard, inbox_conformance};
 use crate::inbox::ledger::{DaemonReport, Ledger};
+use crate::notice::EntityName;
 
 inbox_conformance!(fresh);
 
@@ -74,7 +75,7 @@ async fn a_newer_schema_is_refused() {
     let connection = rusqlite::Connection::open(folder.path().join("inbox.db")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     let error = open(folder.path()).unwrap_err();
-    assert!(matches!(error, InboxError::NewerSchema { found: 99, known: 11, .. }), "{error}");
+    assert!(matches!(error, InboxError::NewerSchema { found: 99, known: 12, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -94,6 +95,27 @@ async fn work_stored_by_another_process_is_heard_of() {
     listening.store(vec![heard("a", "T", 0)]).await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), working.changed()).await.unwrap();
     assert_eq!(working.unplanned(1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_anybody_takes_away_is_unknown_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = open(folder.path()).unwrap();
+    let (sink, item) = (SinkName::new("s"), EntityName::new("item"));
+    let keys: Vec<_> = (1..=9).map(|n: u8| EntityKey::of(&mut Vec::new(), "sku", [n.to_string().as_str()])).collect();
+    inbox.entities_import(sink.clone(), item.clone(), keys.clone()).await.unwrap();
+    let known = async || {
+        let lookup = Lookup { entity: item.clone(), keys: keys.clone() };
+        inbox.known(sink.clone(), vec![lookup]).await.unwrap().remove(0)
+    };
+    for (gone, key) in keys.iter().enumerate() {
+        for round in ["from the index", "from memory"] {
+            let expected: Vec<_> = (0..9).map(|at| at >= gone).collect();
+            assert_eq!(known().await, expected, "{gone} are gone, {round}");
+        }
+        let other = rusqlite::Connection::open(folder.path().join("inbox.db")).unwrap();
+        other.execute("DELETE FROM known_keys WHERE key = ?1", [key.0]).unwrap();
+    }
 }
 
 #[tokio::test]

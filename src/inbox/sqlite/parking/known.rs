@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, params};
 
+use super::confirmed::{Confirmed, forgettings};
 use super::{scope, scope_or_new};
 use crate::inbox::sqlite::fault::Fault;
 use crate::inbox::sqlite::rows::int;
@@ -13,19 +14,22 @@ use crate::notice::SinkName;
 /// Answers a whole batch of lookups, each in its place.
 pub(in crate::inbox::sqlite) fn known(
     connection: &Connection,
+    confirmed: &Confirmed,
     sink: &SinkName,
     lookups: &[Lookup],
 ) -> Result<Vec<Vec<bool>>, Fault> {
+    let forgettings = forgettings(connection)?;
     let mut select = connection.prepare_cached("SELECT 1 FROM known_keys WHERE scope = ?1 AND key = ?2")?;
     let mut answers = Vec::with_capacity(lookups.len());
     for Lookup { entity, keys } in lookups {
         let mut answer = vec![false; keys.len()];
         if let Some(scope) = scope(connection, sink.as_str(), entity.as_str())? {
-            // In the order of the tree, each page is read once.
             let mut places: Vec<usize> = (0..keys.len()).collect();
+            confirmed.answer(forgettings, scope, keys, &mut places, &mut answer);
+            // In the order of the tree, each page is read once.
             places.sort_unstable_by_key(|&place| keys[place]);
             let mut last: Option<(EntityKey, bool)> = None;
-            for place in places {
+            for &place in &places {
                 let key = keys[place];
                 let is_known = match last {
                     Some((same, is_known)) if same == key => is_known,
@@ -34,6 +38,7 @@ pub(in crate::inbox::sqlite) fn known(
                 last = Some((key, is_known));
                 answer[place] = is_known;
             }
+            confirmed.add(forgettings, scope, places.iter().filter(|place| answer[**place]).map(|place| keys[*place]));
         }
         answers.push(answer);
     }

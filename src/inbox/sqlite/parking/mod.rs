@@ -9,7 +9,8 @@
 //! end of a woken notice ──> follow: account of the first delivery, its bad records, parked again
 //! ```
 //!
-//! - Looking up a key is one seek in one tree, in the order of the keys; the tree holds nothing else.
+//! - Looking up a key is one seek in one tree, in the order of the keys; the tree holds nothing else. What was found a
+//!   short while ago is remembered, as long as no key is taken away (`confirmed`).
 //! - Registering costs an insert a key, and one seek more while anything waits for that entity at that sink.
 //! - Every step of [`tend`] takes at most [`RECORDS_A_STEP`] records and about [`BYTES_A_STEP`].
 //! - The tables of keys have no foreign keys: deliveries are pruned, what they registered is not.
@@ -22,6 +23,7 @@ use super::writer::Outcome;
 use crate::clock::UnixMs;
 use crate::inbox::{ParkingBounds, Tended};
 
+mod confirmed;
 mod end;
 mod expire;
 mod follow;
@@ -33,6 +35,7 @@ mod record;
 mod settle;
 mod wake;
 
+pub(super) use confirmed::Confirmed;
 pub(super) use end::{Replayed, claimed, ended, is_woken, replaced, replayed};
 pub(super) use follow::{discarded, finished, parked_of};
 pub(super) use known::{known, note};
