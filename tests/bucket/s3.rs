@@ -31,8 +31,20 @@ async fn day_folders_of_s3_are_delivered_also_when_pages_and_bodies_break() {
     server.put_s3(&rewritten, file("again")).await;
     front.struck(4).await;
     world.wait_finished(4).await;
-    daemon.stop().await;
     world.assert_each_once(&["old", "with blank ä", "today", "again"]);
+    // What it held at first comes back: sinks hold the other by now. Written over itself, it is nothing new.
+    server.put_s3(&rewritten, file("today")).await;
+    world.wait_finished(5).await;
+    server.put_s3(&rewritten, file("today")).await;
+    server.put_s3(&format!("{}/last.jsonl.gz", days_ago(0)), file("last")).await;
+    world.wait_finished(6).await;
+    daemon.stop().await;
+    let delivered = world.delivered();
+    let times = |name: &str| -> Vec<u32> {
+        delivered.iter().filter(|(id, _)| id.starts_with(name)).map(|(_, times)| *times).collect()
+    };
+    assert!(times("today-").iter().all(|times| *times == 2) && times("again-").iter().all(|times| *times == 1));
+    assert_eq!(world.notices().await.len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
