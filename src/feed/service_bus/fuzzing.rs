@@ -6,7 +6,7 @@ use fe2o3_amqp_types::primitives::{Binary, LazyValue};
 use serde_amqp::read::SliceReader;
 
 use super::announcement::{self, RawMessage};
-use super::guard::{FRAME_BYTES_MAX, Filter, Mark};
+use super::guard::{FRAME_BYTES_MAX, Filter, Mark, is_certain};
 use crate::blob_type::BlobTypeFilter;
 use crate::clock::UnixMs;
 use crate::fuzzing::assert_hidden;
@@ -27,8 +27,9 @@ pub fn notice_body(data: &[u8]) {
 
 /// A message as it stands in a transfer.
 pub fn amqp_message(data: &[u8]) {
-    if let Ok(message) = Body::<LazyValue>::decode_message_from_reader(SliceReader::new(data)) {
-        read(message);
+    match Body::<LazyValue>::decode_message_from_reader(SliceReader::new(data)) {
+        Ok(message) => read(message),
+        Err(error) => assert!(!is_certain(data), "it was not tried out, and does not decode: {error}"),
     }
 }
 

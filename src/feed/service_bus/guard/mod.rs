@@ -49,6 +49,12 @@ const HEAD_BYTES: usize = 8;
 const TYPE_AMQP: u8 = 0;
 const TYPE_SASL: u8 = 1;
 
+/// Whether a message is given on without a trial.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) fn is_certain(message: &[u8]) -> bool {
+    scan::message(message).is_ok() && plain::is_plain(message)
+}
+
 /// What the broker may not say; the connection ends.
 fn wrong(what: impl fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the broker sent what is not AMQP: {what}"))
