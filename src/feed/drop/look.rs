@@ -255,7 +255,8 @@ impl Looker<'_> {
                 }
             }
         }
-        self.remember(&file.name, Version { is_settled: true, ..version.clone() })
+        // What has its name from now on is another file, however like this one it looks.
+        self.taken.forget(&file.name).map_err(|error| spool_trouble(self.spool.folder(), error).into())
     }
 
     /// Lateness is a part's condition, a figure, and a line of the log when it changes.

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use russh::Disconnect;
-use russh::client::{self, Handle};
+use russh::client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::{HashAlg, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::{Disconnect, MethodKind};
 use russh_sftp::client::SftpSession;
 use russh_sftp::client::error::Error as SftpError;
 use russh_sftp::client::fs::Metadata;
@@ -17,8 +17,11 @@ use tokio::io::AsyncReadExt as _;
 
 use super::remote::{FAREWELL_MAX, Login, Place, STEP_MAX, read_secret, step};
 use super::source::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
+use crate::secret::Secret;
 
 const READ_BYTES: usize = 256 << 10;
+/// How often a server may ask; the last time there is mostly nothing to answer.
+const QUESTIONS_MAX: usize = 3;
 /// A server that says nothing for this long is asked whether it is there; it may miss three such questions.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
@@ -102,7 +105,7 @@ async fn authenticate(
     let (done, file) = match &settings.login {
         Login::Password(file) => {
             let password = read_secret(file)?;
-            (step(object, "logging in", session.authenticate_password(user, password.expose())).await?, file)
+            (step(object, "logging in", by_password(session, user, &password)).await?, file)
         }
         Login::Key(file) => {
             let key = russh::keys::load_secret_key(file, None).map_err(|error| SourceError::Refused {
@@ -113,10 +116,10 @@ async fn authenticate(
             })?;
             let hash = step(object, "logging in", session.best_supported_rsa_hash()).await?.flatten();
             let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-            (step(object, "logging in", session.authenticate_publickey(user, key)).await?, file)
+            (step(object, "logging in", session.authenticate_publickey(user, key)).await?.success(), file)
         }
     };
-    if done.success() {
+    if done {
         return Ok(());
     }
     Err(SourceError::Refused {
@@ -124,6 +127,27 @@ async fn authenticate(
         reason: format!("the server does not let {user:?} in"),
         remedy: format!("look whether {} holds what it expects", file.display()),
     })
+}
+
+/// Shows the password as such; to a server that takes none as such, but asks questions, as the answer. One that takes
+/// both is shown it once: a wrong password counts there.
+async fn by_password(session: &mut Handle<KeyCheck>, user: &str, password: &Secret) -> Result<bool, russh::Error> {
+    let remaining = match session.authenticate_password(user, password.expose()).await? {
+        AuthResult::Success => return Ok(true),
+        AuthResult::Failure { remaining_methods, .. } => remaining_methods,
+    };
+    if remaining.contains(&MethodKind::Password) || !remaining.contains(&MethodKind::KeyboardInteractive) {
+        return Ok(false);
+    }
+    let mut asked = session.authenticate_keyboard_interactive_start(user, None).await?;
+    for _ in 0..QUESTIONS_MAX {
+        let KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } = asked else { break };
+        // What is not to be seen is the password; a server that asks for anything else besides does not let us in.
+        let answers =
+            prompts.iter().map(|prompt| if prompt.echo { "" } else { password.expose() }.to_owned()).collect();
+        asked = session.authenticate_keyboard_interactive_respond(answers).await?;
+    }
+    Ok(matches!(asked, KeyboardInteractiveAuthResponse::Success))
 }
 
 /// What the server showed, and what we make of it.

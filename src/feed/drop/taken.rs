@@ -17,6 +17,9 @@ use super::source::Stamp;
 /// Lines beyond twice the names that are kept before the journal is written anew.
 const HISTORY_LINES: usize = 1_000;
 
+/// A file that is missing in so many listings one after the other is gone.
+const MISSED_MAX: u32 = 3;
+
 /// What was taken.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -24,6 +27,8 @@ pub(super) struct Taken {
     file: File,
     lines: usize,
     names: HashMap<String, Version>,
+    /// In how many listings one after the other a name was missing.
+    missed: HashMap<String, u32>,
 }
 
 /// The version of a file that was taken.
@@ -64,7 +69,7 @@ impl Taken {
         }
         // Anew, so that no half line is at the end.
         let file = rewrite(&path, &names)?;
-        Ok(Self { path, file, lines: lines.min(names.len()), names })
+        Ok(Self { path, file, lines: lines.min(names.len()), names, missed: HashMap::new() })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Version> {
@@ -78,12 +83,25 @@ impl Taken {
         Ok(())
     }
 
-    /// Forgets the files that the source has no more, so that the journal is no larger than its folder.
+    /// Forgets a file that we took away: whatever has its name from now on is another one.
+    pub(super) fn forget(&mut self, name: &str) -> io::Result<()> {
+        self.append(&Line { name: name.to_owned(), version: None })?;
+        self.names.remove(name);
+        self.missed.remove(name);
+        Ok(())
+    }
+
+    /// Forgets the files that the source has no more, so that the journal is no larger than its folder. Not at once: an
+    /// FTP listing whose connection broke off looks like one of fewer files, and what is forgotten is taken again.
     pub(super) fn keep_only(&mut self, there: &HashSet<&str>) -> io::Result<()> {
-        let gone: Vec<String> = self.names.keys().filter(|name| !there.contains(name.as_str())).cloned().collect();
-        for name in gone {
-            self.append(&Line { name: name.clone(), version: None })?;
-            self.names.remove(&name);
+        self.missed.retain(|name, _| !there.contains(name.as_str()));
+        let missing: Vec<String> = self.names.keys().filter(|name| !there.contains(name.as_str())).cloned().collect();
+        for name in missing {
+            let missed = self.missed.entry(name.clone()).or_default();
+            *missed += 1;
+            if *missed >= MISSED_MAX {
+                self.forget(&name)?;
+            }
         }
         if self.lines > 2 * self.names.len() + HISTORY_LINES {
             self.file = rewrite(&self.path, &self.names)?;
@@ -149,7 +167,12 @@ mod tests {
         for n in 0..HISTORY_LINES {
             taken.remember(&n.to_string(), version(1)).expect("written");
         }
+        for _ in 1..MISSED_MAX {
+            taken.keep_only(&HashSet::from(["7"])).expect("written");
+            assert!(taken.get("8").is_some(), "one listing may have been cut off");
+        }
         taken.keep_only(&HashSet::from(["7"])).expect("written");
+        assert!(taken.get("8").is_none());
         let text = std::fs::read_to_string(folder.path().join("taken")).expect("a journal");
         assert_eq!(text.lines().count(), 1);
         assert!(Taken::open(folder.path()).expect("a journal").get("7").is_some());
