@@ -22,9 +22,14 @@ pub(super) fn checkpoint(connection: &Connection) -> Result<bool, Fault> {
 
 /// The size of the write-ahead log; 0 where there is none, as after a clean end.
 pub(super) fn log_bytes(path: &Path) -> u64 {
+    std::fs::metadata(log_path(path)).map_or(0, |file| file.len())
+}
+
+/// Where the write-ahead log of the database at `path` is.
+pub(super) fn log_path(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    std::fs::metadata(log).map_or(0, |file| file.len())
+    PathBuf::from(log)
 }
 
 /// Watches the log's size.

@@ -88,6 +88,33 @@ async fn a_job_that_fails_alone_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_job_that_fails_first_takes_nothing_else_of_its_group_with_it() {
+    let (inbox, _folder, _) = fresh_sqlite();
+    let (blocking, leave) = blocked(&inbox).await;
+    let bad = || {
+        on_writer(&inbox, |connection| {
+            connection.execute("INSERT INTO runs (started, selector) VALUES (1, 'half')", [])?;
+            connection.execute("INSERT INTO runs (started, selector) VALUES (NULL, NULL)", [])?;
+            Ok(())
+        })
+    };
+    let release = async { leave.send(()).unwrap() };
+    let (one, other, stored, release, blocking) =
+        futures::join!(bad(), bad(), inbox.store(vec![heard("a", "T", 0)]), release, blocking);
+    let ((), ()) = (release, blocking);
+    assert!(one.is_err() && other.is_err());
+    assert!(!stored.unwrap()[0].is_duplicate());
+    assert_eq!(keys(&inbox).await, 1);
+    on_writer(&inbox, |connection| {
+        let runs: i64 = connection.query_row("SELECT count(*) FROM runs", [], |row| row.get(0))?;
+        assert_eq!(runs, 0, "what the failed jobs had written is gone");
+        Ok(())
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn nobody_is_answered_when_the_commit_fails() {
     let (inbox, _folder, _) = fresh_sqlite();
     let (blocking, leave) = blocked(&inbox).await;

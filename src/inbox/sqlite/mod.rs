@@ -2,8 +2,9 @@
 //!
 //! What always holds here, besides the contract of [`crate::inbox`]:
 //!
-//! 1. One thread writes; it commits what waits together (`writer`). `synchronous = FULL`, so that a commit is on disk
-//!    when it returns, and no answer is given before it returned.
+//! 1. One thread writes; it commits what waits together (`writer`). Another brings the log to disk and gives the answers
+//!    after that (`syncer`), while the next group runs. What is read may not be on disk yet; but what is written after it
+//!    never is without it, and whoever acts on what is read writes before or after.
 //! 2. What is finished costs nothing: every index that a claim or the planner uses holds unfinished rows only, and
 //!    opening reads the schema and one row, which says what the steady clock showed last.
 //! 3. A reader never blocks the writer (write-ahead log), and holds a snapshot for one query only, so that the log can
@@ -16,6 +17,8 @@
 //!   bounded queue                       readers, at most 3
 //!        |                                     |
 //!   writer thread ── one transaction ──> log ──┴── database
+//!        └────────> syncer thread ── fsync ─┘
+//!                         └── answers
 //! ```
 //!
 //! Several processes may use one file: SQLite's lock lets one write at a time, and each looks once a second whether
@@ -61,6 +64,7 @@ mod settled;
 mod store;
 mod story;
 mod summary;
+mod syncer;
 mod times;
 mod writer;
 
@@ -74,13 +78,13 @@ mod schema_tests;
 mod tests;
 
 use readers::Readers;
-use writer::{DURABLE, Nature, Writer};
+use writer::{DURABLE, Nature, Outcome, Writer};
 
 /// How often a waiting process looks for commits of others. Shorter wakes an idle machine for nothing; longer makes
 /// `longshore work` start late after `longshore listen` in another process has stored something.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// An inbox in an SQLite file. Dropping it closes the file once its queue is empty.
+/// An inbox in an SQLite file. Dropping it waits until its queue is empty and its file is closed.
 #[derive(Debug)]
 pub struct SqliteInbox {
     writer: Writer,
@@ -159,7 +163,12 @@ impl Inbox for SqliteInbox {
     }
 
     async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError> {
-        self.readers.run(move |connection| store::holds(connection, &feed, &prefixes)).await
+        let held = self.readers.run(move |connection| store::holds(connection, &feed, &prefixes)).await?;
+        // Who is told no lets go of something for good: what was pruned must not come back after that.
+        if held.contains(&false) {
+            self.writer.run(DURABLE, |_| Ok(Outcome::quiet(()))).await?;
+        }
+        Ok(held)
     }
 
     async fn newest(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<Vec<(String, UnixMs)>>, InboxError> {

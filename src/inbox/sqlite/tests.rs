@@ -53,6 +53,20 @@ async fn what_is_stored_is_there_after_reopening() {
 }
 
 #[tokio::test]
+async fn a_dropped_inbox_is_closed_and_has_stored_what_was_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = open(folder.path()).unwrap();
+    // Asked for, and left before the answer.
+    let mut store = Box::pin(inbox.store(vec![heard("a", "T", 0)]));
+    assert!(futures::poll!(&mut store).is_pending());
+    drop(store);
+    drop(inbox);
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["inbox.db"], "no log is left to be read again");
+    assert!(open(folder.path()).unwrap().store(vec![heard("a", "T", 0)]).await.unwrap()[0].is_duplicate());
+}
+
+#[tokio::test]
 async fn the_files_are_readable_by_their_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("inbox.db");

@@ -1,9 +1,11 @@
-//! The one thread that writes. It takes whatever jobs wait, runs them in one transaction and commits them together:
-//! one fsync for all. Where there are several, each has a savepoint of its own, so that one that fails takes nothing else
-//! with it. Nobody is answered before the commit returned.
+//! The one thread that writes. It takes whatever jobs wait, runs them in one transaction and commits them together.
+//! Each job but the first has a savepoint of its own, so that one that fails takes nothing else with it; with the first,
+//! nothing else stands in the transaction yet. The commit does not wait for the disk: the group goes on to the `syncer`,
+//! which answers it after the fsync that covers it, while the next group runs here.
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::checkpoint::{LogKeeper, checkpoint};
 use super::fault::Fault;
 use super::schema::JOURNAL_BYTES_MAX;
+use super::syncer::{self, Syncer};
 use crate::inbox::InboxError;
 
 /// Jobs that may wait. Callers beyond that wait for room.
@@ -22,7 +25,7 @@ const GROUP_MAX: usize = 256;
 /// What a job says about itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Nature {
-    /// Whether the answer must wait for fsync. A group of jobs that all say no is committed without one.
+    /// Whether the answer must wait for fsync.
     pub(super) durable: bool,
     /// Whether it is left out when nobody waits for its answer any more.
     pub(super) skip_if_abandoned: bool,
@@ -48,6 +51,17 @@ impl<T> Outcome<T> {
     }
 }
 
+/// How a group ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It is as good as its jobs ask for: on disk, or at least committed.
+    Done,
+    /// It was not committed.
+    NotWritten(InboxError),
+    /// It is committed, and nobody knows whether it will outlive a power loss.
+    NotSynced(InboxError),
+}
+
 /// What a job runs on the writer's connection.
 type Run<T> = Box<dyn FnOnce(&Connection) -> Result<Outcome<T>, Fault> + Send>;
 
@@ -57,11 +71,12 @@ type Undo<T> = fn(T) -> Option<Box<dyn Job>>;
 /// A job on its way through the writer.
 pub(super) trait Job: Send {
     fn nature(&self) -> Nature;
+    /// Whether nobody waits for its answer any more.
     fn is_abandoned(&self) -> bool;
     /// Runs it; `Err` when what it did is to be rolled back.
     fn run(&mut self, connection: &Connection, writer: &WriterPath) -> Result<(), Rollback>;
     /// Answers the caller. Returns whether waiters are to be woken, and a job that undoes what nobody took.
-    fn answer(self: Box<Self>, group: &Result<(), InboxError>) -> (bool, Option<Box<dyn Job>>);
+    fn answer(self: Box<Self>, group: &End) -> (bool, Option<Box<dyn Job>>);
 }
 
 /// What a job did must be rolled back.
@@ -115,20 +130,24 @@ impl<T: Send + 'static> Job for Call<T> {
         }
     }
 
-    fn answer(mut self: Box<Self>, group: &Result<(), InboxError>) -> (bool, Option<Box<dyn Job>>) {
+    fn answer(mut self: Box<Self>, group: &End) -> (bool, Option<Box<dyn Job>>) {
         // Without a result the job was left out, or the group ended before its turn.
-        let (result, woken) = match (self.result.take(), group) {
-            (Some(Err(own)), _) => (Err(own), false),
-            (_, Err(common)) => (Err(common.clone()), false),
-            (Some(Ok(outcome)), Ok(())) => (Ok(outcome.value), outcome.woken),
-            (None, Ok(())) => return (false, None),
+        let (answer, done) = match (self.result.take(), group) {
+            (Some(Err(own)), _) => (Err(own), None),
+            (_, End::NotWritten(common)) => (Err(common.clone()), None),
+            (None, _) => return (false, None),
+            (Some(Ok(outcome)), End::Done) => (Ok(outcome), None),
+            (Some(Ok(outcome)), End::NotSynced(common)) => (Err(common.clone()), Some(outcome)),
         };
+        let woken = answer.as_ref().ok().or(done.as_ref()).is_some_and(|outcome| outcome.woken);
+        let answer = answer.map(|outcome| outcome.value);
         let untaken = match self.reply.take() {
-            Some(reply) => reply.send(result).err(),
+            Some(reply) => reply.send(answer).err().and_then(Result::ok),
             None => None,
         };
-        let undo = match (untaken, self.undo) {
-            (Some(Ok(value)), Some(undo)) => undo(value),
+        // What was done and told as failed is as good as not taken.
+        let undo = match (untaken.or(done.map(|outcome| outcome.value)), self.undo) {
+            (Some(value), Some(undo)) => undo(value),
             _ => None,
         };
         (woken, undo)
@@ -140,7 +159,8 @@ pub(super) fn unattended(run: impl FnOnce(&Connection) -> Result<Outcome<()>, Fa
     Box::new(Call { nature: DURABLE, run: Some(Box::new(run)), undo: None, result: None, reply: None })
 }
 
-enum Message {
+/// What the thread is sent.
+pub(super) enum Message {
     Job(Box<dyn Job>),
     /// Look whether another connection has committed.
     Look,
@@ -152,27 +172,37 @@ pub(super) struct Writer {
     path: PathBuf,
     queue: mpsc::Sender<Message>,
     changes: watch::Sender<u64>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    /// Starts the thread. It ends when the writer is dropped and its queue is empty.
+    /// Starts the thread. Dropping the writer ends it, once its queue is empty and all are answered.
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, InboxError> {
+        // The fsync is the syncer's.
+        set_synchronous(&connection, "NORMAL").map_err(|fault| fault.into_error(&path))?;
+        let no_thread = |error: std::io::Error| InboxError::Unavailable {
+            path: path.display().to_string(),
+            reason: format!("no thread for it: {error}"),
+        };
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let changes = watch::Sender::new(0);
-        let mut thread = Thread {
+        let syncer = Syncer::start(&path, queue.downgrade(), changes.clone()).map_err(no_thread)?;
+        let mut writing = Thread {
             connection,
             path: WriterPath(path.clone()),
             changes: changes.clone(),
             seen_version: None,
             is_suspect: false,
+            syncer,
             log: LogKeeper::new(path.clone(), JOURNAL_BYTES_MAX),
         };
         // What others commit from here on is found by a later look, what they committed before by the first claim.
-        thread.look();
-        std::thread::Builder::new().name("inbox".to_owned()).spawn(move || thread.work(jobs)).map_err(|error| {
-            InboxError::Unavailable { path: path.display().to_string(), reason: format!("no thread for it: {error}") }
-        })?;
-        Ok(Self { path, queue, changes })
+        writing.look();
+        let thread = std::thread::Builder::new()
+            .name("inbox".to_owned())
+            .spawn(move || writing.work(jobs))
+            .map_err(no_thread)?;
+        Ok(Self { path, queue, changes, thread: Some(thread) })
     }
 
     /// Runs `run` in the next commit and returns its value after that commit.
@@ -216,6 +246,17 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    /// Waits for the thread, so that the file is closed then, and its log gone unless somebody else has it open.
+    fn drop(&mut self) {
+        // The thread ends with the last sender.
+        self.queue = mpsc::channel(1).0;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!(inbox = %self.path.display(), "the inbox's writer panicked");
+        }
+    }
+}
+
 struct Thread {
     connection: Connection,
     path: WriterPath,
@@ -225,6 +266,7 @@ struct Thread {
     /// success for pages that the kernel has given up. Until the log has been written over into the database, nothing
     /// is accepted.
     is_suspect: bool,
+    syncer: Syncer,
     log: LogKeeper,
 }
 
@@ -244,22 +286,47 @@ impl Thread {
             }
             self.log.keep_short(&self.connection);
         }
+        self.finish();
     }
 
-    /// Commits a group and answers it. Returns the jobs that undo what was done for callers that have gone.
+    /// Commits a group, and hands on who waits for the disk. Returns the jobs that undo what was done for callers that
+    /// have gone.
     fn commit(&mut self, mut group: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
-        let group_result = self.in_transaction(&mut group);
-        let mut woken = false;
-        let mut undo = Vec::new();
-        for job in group {
-            let (wakes, job) = job.answer(&group_result);
-            woken |= wakes;
-            undo.extend(job);
-        }
+        let end = match self.in_transaction(&mut group) {
+            Ok(()) => End::Done,
+            Err(error) => End::NotWritten(error),
+        };
+        // What undoes a write stands after it in the log, and need not wait for it.
+        let waits = |job: &mut Box<dyn Job>| job.nature().durable && !job.is_abandoned();
+        let waiting = if matches!(end, End::Done) { group.extract_if(.., waits).collect() } else { Vec::new() };
+        self.syncer.sync_and_answer(waiting);
+        let (woken, undo) = syncer::answer(group, &end);
         if woken {
             self.changes.send_modify(|changes| *changes += 1);
         }
         undo
+    }
+
+    /// Answers what waits for the disk, and sees to it that what it undoes is on disk too.
+    fn finish(self) {
+        let undo = self.syncer.finish();
+        if undo.is_empty() {
+            return;
+        }
+        let done = (|| {
+            set_synchronous(&self.connection, "FULL")?;
+            let transaction = self.connection.unchecked_transaction()?;
+            for mut job in undo {
+                if let Err(Rollback { error, .. }) = job.run(&transaction, &self.path) {
+                    return Err(Fault::Refused(error));
+                }
+            }
+            Ok(transaction.commit()?)
+        })();
+        if let Err(fault) = done {
+            // Its lease runs out.
+            tracing::debug!(inbox = %self.path.0.display(), ?fault, "a claim that nobody took was not given back");
+        }
     }
 
     fn in_transaction(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), InboxError> {
@@ -276,47 +343,40 @@ impl Thread {
 
     fn try_group(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Fault> {
         let connection = &self.connection;
-        let is_durable = group.iter().any(|job| job.nature().durable);
+        execute(connection, "BEGIN IMMEDIATE")?;
         // A savepoint keeps every page that its job changes as it was before, in memory: for 50,000 keys all over the
-        // index that is 200 MB. A job that is alone can do without, since the whole transaction is its own.
-        let is_alone = group.len() == 1;
-        if !is_durable {
-            connection.pragma_update(None, "synchronous", "NORMAL")?;
-        }
-        let result = (|| {
-            execute(connection, "BEGIN IMMEDIATE")?;
-            for job in group.iter_mut() {
-                if job.nature().skip_if_abandoned && job.is_abandoned() {
+        // index that is 200 MB. The first job can do without, since the whole transaction is its own.
+        let mut stands_alone = true;
+        for job in group.iter_mut() {
+            if job.nature().skip_if_abandoned && job.is_abandoned() {
+                continue;
+            }
+            if !stands_alone {
+                execute(connection, "SAVEPOINT job")?;
+            }
+            if let Err(rollback) = job.run(connection, &self.path) {
+                self.is_suspect |= rollback.is_io;
+                if connection.is_autocommit() {
+                    // SQLite gave up the whole transaction, as it does when the disk is full.
+                    return Err(Fault::Refused(rollback.error));
+                }
+                if stands_alone {
+                    execute(connection, "ROLLBACK")?;
+                    execute(connection, "BEGIN IMMEDIATE")?;
                     continue;
                 }
-                if !is_alone {
-                    execute(connection, "SAVEPOINT job")?;
-                }
-                if let Err(rollback) = job.run(connection, &self.path) {
-                    self.is_suspect |= rollback.is_io;
-                    if connection.is_autocommit() {
-                        // SQLite gave up the whole transaction, as it does when the disk is full.
-                        return Err(Fault::Refused(rollback.error));
-                    }
-                    if is_alone {
-                        return execute(connection, "ROLLBACK");
-                    }
-                    execute(connection, "ROLLBACK TO job")?;
-                }
-                if !is_alone {
-                    execute(connection, "RELEASE job")?;
-                }
+                execute(connection, "ROLLBACK TO job")?;
             }
-            execute(connection, "COMMIT")
-        })();
-        if !is_durable {
-            connection.pragma_update(None, "synchronous", "FULL")?;
+            if !stands_alone {
+                execute(connection, "RELEASE job")?;
+            }
+            stands_alone = false;
         }
-        result
+        execute(connection, "COMMIT")
     }
 
     fn recover(&mut self) -> Result<(), Fault> {
-        if self.is_suspect {
+        if self.is_suspect || self.syncer.has_failed() {
             if checkpoint(&self.connection)? {
                 return Err(Fault::Refused(InboxError::Unavailable {
                     path: self.path.0.display().to_string(),
@@ -324,6 +384,7 @@ impl Thread {
                 }));
             }
             self.is_suspect = false;
+            self.syncer.recovered();
         }
         Ok(())
     }
@@ -345,4 +406,9 @@ impl Thread {
 fn execute(connection: &Connection, sql: &str) -> Result<(), Fault> {
     connection.prepare_cached(sql)?.execute([])?;
     Ok(())
+}
+
+/// Whether a commit waits for the disk (`FULL`) or not (`NORMAL`). Either way no checkpoint goes on before its log is on disk.
+fn set_synchronous(connection: &Connection, mode: &str) -> Result<(), Fault> {
+    Ok(connection.pragma_update(None, "synchronous", mode)?)
 }
