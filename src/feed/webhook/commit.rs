@@ -1,7 +1,7 @@
 //! One commit for many requests: what arrives while a commit is under way is stored by the next.
 //!
 //! ```text
-//! requests ──> queue ──> batch ──> the inbox (one that it writes, one that waits for it) ──> receipts ──> answers
+//! requests ──> queue ──> batch ──> the inbox (one that it syncs, one that it writes, one that waits) ──> receipts ──> answers
 //!                                                                └──> settled: noted beside, and waited for by nobody
 //! ```
 
@@ -25,9 +25,9 @@ use crate::ops::metrics::FeedLabels;
 /// again, also while no request comes.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
-/// Batches that are with the inbox: while it syncs one, the next is there already, and it need not wait for us. More
-/// would only cut the same requests into smaller pieces.
-const COMMITS_MAX: usize = 2;
+/// Batches that are with the inbox: one that it syncs, one that is written meanwhile, and one that is there when that is
+/// done. More would only cut the same requests into smaller pieces.
+const COMMITS_MAX: usize = 3;
 
 /// A request that waits for its commit.
 pub(super) struct Arrived {
@@ -94,6 +94,14 @@ impl Batch {
         if self.requests.is_empty() {
             queue.recv_many(&mut self.requests, self.max).await;
             self.until = Some(Instant::now() + self.wait);
+            // Requests that are being read get into this batch too, where there are any: each commit has its price.
+            tokio::task::yield_now().await;
+            while !self.requests.is_empty() && self.requests.len() < self.max {
+                match queue.try_recv() {
+                    Ok(request) => self.requests.push(request),
+                    Err(_) => break,
+                }
+            }
         }
         let Some(until) = self.until.filter(|_| !self.wait.is_zero()) else { return };
         while (1..self.max).contains(&self.requests.len()) {
@@ -113,19 +121,24 @@ impl Batch {
 
 async fn run(mut queue: mpsc::Receiver<Arrived>, mut store: Store, mut batch: Batch) {
     let (mut commits, mut settling) = (FuturesUnordered::new(), FuturesUnordered::new());
-    let mut is_open = true;
+    let (mut is_open, mut with_inbox) = (true, 0);
     while is_open || !commits.is_empty() || !settling.is_empty() || !store.answered.is_empty() {
-        if settling.is_empty() && !store.answered.is_empty() {
+        // Behind the next batch, so that it shares its transaction; at once when none is there.
+        let is_time = commits.is_empty() || commits.len() > with_inbox;
+        with_inbox = commits.len();
+        if is_time && settling.is_empty() && !store.answered.is_empty() {
             let answered = std::mem::take(&mut store.answered);
             settling.push(note_settled(Arc::clone(&store.inbox), answered, store.context.clock.now()));
         }
         tokio::select! {
+            // Answers first, and what is settled behind the batch that it was to wait for.
+            biased;
+            Some(ended) = commits.next(), if !commits.is_empty() => store.ended(ended),
+            Some(()) = settling.next(), if !settling.is_empty() => {}
             () = batch.fill(&mut queue), if is_open && commits.len() < COMMITS_MAX => match batch.take() {
                 requests if requests.is_empty() => is_open = false,
                 requests => commits.push(commit(Arc::clone(&store.inbox), requests)),
             },
-            Some(ended) = commits.next(), if !commits.is_empty() => store.ended(ended),
-            Some(()) = settling.next(), if !settling.is_empty() => {}
             () = tokio::time::sleep(TRY_AGAIN), if store.failed.is_some() && is_open => store.try_again().await,
         }
     }
