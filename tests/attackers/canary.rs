@@ -23,7 +23,7 @@ use crate::addresses::ask;
 use crate::world::{Daemon, LIMIT, World};
 
 /// A secret of `kind`, unlike any other text, which no rule could know by its form.
-fn canary(kind: &str) -> String {
+pub fn canary(kind: &str) -> String {
     format!("canary{kind}Zq7Xw9{}", "0123456789abcdef".repeat(2))
 }
 
@@ -32,14 +32,14 @@ const TIMES: usize = 2;
 
 /// A server that answers in every bad way, by the path, and repeats what it was sent; it keeps the secrets it saw.
 #[derive(Clone)]
-struct Echo {
-    base: String,
+pub struct Echo {
+    pub base: String,
     visits: watch::Sender<usize>,
     secrets: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Echo {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}", listener.local_addr().expect("bound"));
         let echo = Self { base, visits: watch::Sender::new(0), secrets: Arc::default() };
@@ -49,14 +49,14 @@ impl Echo {
     }
 
     /// Waits until it was asked `times` more often.
-    async fn asked(&self, times: usize, daemon: &Daemon) {
+    pub async fn asked(&self, times: usize, daemon: &Daemon) {
         let wanted = *self.visits.borrow() + times;
         let mut visits = self.visits.subscribe();
         let reached = visits.wait_for(|visits| *visits >= wanted);
         assert!(tokio::time::timeout(LIMIT, reached).await.is_ok(), "nobody asks:\n{}", daemon.log());
     }
 
-    fn secrets(&self) -> Vec<String> {
+    pub fn secrets(&self) -> Vec<String> {
         self.secrets.lock().expect("no panic").iter().cloned().collect()
     }
 }
@@ -67,7 +67,8 @@ async fn answer(State(echo): State<Echo>, request: Request) -> Response {
         request.headers().values().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
     let signatures = query.split('&').filter_map(|pair| pair.strip_prefix("sig=")).map(str::to_owned);
     let bearers = said.iter().filter_map(|value| value.strip_prefix("Bearer ")).map(str::to_owned);
-    echo.secrets.lock().expect("no panic").extend(signatures.chain(bearers));
+    let signed = said.iter().filter_map(|value| value.split_once("Signature=")).map(|(_, hash)| hash.to_owned());
+    echo.secrets.lock().expect("no panic").extend(signatures.chain(bearers).chain(signed));
     let everything = format!("no: {path} {query} {}", said.join(" "));
     let status =
         path.split(['/', '-', '.']).find_map(|part| part.parse::<u16>().ok()).filter(|s| *s >= 200 && *s < 600);
@@ -91,7 +92,7 @@ async fn answer(State(echo): State<Echo>, request: Request) -> Response {
 
 /// Looks for `secrets` in everything that a user, another user, or a thief of the disk could see. `own` are the files
 /// that hold them on purpose.
-async fn assert_hidden(world: &World, daemon: Daemon, secrets: &[String], own: &[&str]) {
+pub async fn assert_hidden(world: &World, daemon: Daemon, secrets: &[String], own: &[&str]) {
     assert!(!secrets.is_empty() && secrets.iter().all(|secret| secret.len() >= 20), "secrets to look for: {secrets:?}");
     let mut seen: Vec<(String, Vec<u8>)> = Vec::new();
     for page in ["live", "ready", "health", "metrics"] {
@@ -150,7 +151,7 @@ fn collect(folder: &Path, own: &[&str], seen: &mut Vec<(String, Vec<u8>)>) {
 }
 
 /// A world that tries again soon, and whose pages can be asked.
-async fn world(replace: impl Fn(String) -> String) -> World {
+pub async fn world(replace: impl Fn(String) -> String) -> World {
     let world = World::new("[work]\nordering = \"none\"\nretry_min = \"50ms\"\nretry_max = \"200ms\"\n").await;
     let config = std::fs::read_to_string(&world.config).expect("the configuration");
     let config = replace(config.replace("listen = \"\"", "listen = \"127.0.0.1:0\""));
@@ -174,7 +175,7 @@ async fn publish(world: &World, uri: &str) {
     world.sandbox.publish(request.blob_type("Canary")).await.expect("published");
 }
 
-fn hold(world: &World, file: &str, secret: &str) {
+pub fn hold(world: &World, file: &str, secret: &str) {
     let path = world.folder().join(file);
     std::fs::write(&path, secret).expect("written");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);

@@ -5,6 +5,7 @@
 mod addresses;
 mod bombs;
 mod canary;
+mod canary_drop;
 mod messages;
 mod sealed;
 mod traps;
