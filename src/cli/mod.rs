@@ -128,7 +128,7 @@ enum Command {
     Demo(demo::Args),
     /// Say what the configuration means, or what is wrong with it
     Check(check::Args),
-    /// Play the vendor on this machine: authority, TenantService, Service Bus and blob store
+    /// Play the vendors of all four feeds on this machine, and write a configuration that hears them
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Args),
     /// Show how everything is, on one screen

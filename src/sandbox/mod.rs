@@ -324,8 +324,10 @@ async fn start_fft(settings: &SandboxSettings, identity: &ServerIdentity, dir: &
 /// The folder that the settings name, or a temporary one.
 fn folder(settings: &SandboxSettings) -> Result<(PathBuf, Option<tempfile::TempDir>), SandboxError> {
     if let Some(dir) = &settings.dir {
-        std::fs::create_dir_all(dir).map_err(|source| SandboxError::Write { path: dir.clone(), source })?;
-        return Ok((dir.clone(), None));
+        let fail = |source| SandboxError::Write { path: dir.clone(), source };
+        std::fs::create_dir_all(dir).map_err(fail)?;
+        // The configuration names paths in it, and whatever is relative there begins at the configuration's folder.
+        return Ok((dir.canonicalize().map_err(fail)?, None));
     }
     let temporary = tempfile::Builder::new()
         .prefix("longshore-sandbox-")

@@ -2,7 +2,8 @@
 
 #![cfg(feature = "sandbox")]
 
-use longshore::config::{Config, Files};
+use longshore::config::{Config, FeedKind, Files};
+use longshore::feed::drop::SourceSettings;
 use longshore::net::{HttpLimits, http_client};
 use longshore::sandbox::DaySpec;
 use longshore::sandbox::sample::EventSpec;
@@ -67,6 +68,22 @@ async fn a_days_zip_that_grew_is_delivered_whole_and_once_by_the_written_configu
     assert_eq!(texts(&delivered, "/eventId"), spec.event_ids().collect::<Vec<_>>());
     assert!(delivered.iter().any(|record| record.pointer("/Payload/मूल्य").is_some()));
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_configuration_names_the_same_folders_wherever_it_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+    command.args(["--log-level", "warn", "sandbox", "--dir", "./sandbox"]).current_dir(folder.path());
+    let mut child = world::spawn(command);
+    announced(&mut child).await;
+    let config = Config::load(&folder.path().join("sandbox/longshore.toml"), Files::Checked).expect("a configuration");
+    let drops: Vec<_> = config.feeds.iter().filter(|feed| feed.name.as_str() == "drop").collect();
+    let FeedKind::Drop { settings } = &drops[0].kind else { panic!("the daily zips are no drop") };
+    let SourceSettings::Directory(source) = &settings.source else { panic!("they lie in no folder") };
+    assert_eq!(*source, folder.path().canonicalize().expect("there").join("sandbox/drop"));
+    terminate(&child);
+    assert_eq!(ended(child).await.0, Some(0));
 }
 
 #[tokio::test]

@@ -11,15 +11,13 @@ use tokio::process::{Child, Command};
 use crate::process::{self, Daemon, LIMIT};
 
 pub fn start(dir: &Path, more: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_longshore"))
-        .args(["--log-level", "warn", "sandbox", "--dir"])
-        .arg(dir)
-        .args(more)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("started")
+    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
+    command.args(["--log-level", "warn", "sandbox", "--dir"]).arg(dir).args(more);
+    spawn(command)
+}
+
+pub fn spawn(mut command: Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("started")
 }
 
 /// Reads the announcement up to its last line; the value is what it says of the control API.

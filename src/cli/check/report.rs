@@ -276,7 +276,7 @@ fn subscriptions(settings: &SubscriptionsSettings) -> String {
     let events: std::collections::BTreeSet<&str> = settings.wanted.iter().map(|wanted| wanted.event.as_str()).collect();
     let events: Vec<&str> = events.into_iter().collect();
     format!(
-        "subscribes at {} as {}, for {} to deliver to {}: {}",
+        "subscribes at {} as {}, under names that begin with {:?}: to {} come {}",
         settings.api.host_str().unwrap_or_default(),
         settings.identity.username,
         settings.name,

@@ -83,13 +83,8 @@ fn screen(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "  the vendor has no subscriptions\n".to_owned();
     }
-    let columns = [
-        ("event", Align::Left),
-        ("whose", Align::Left),
-        ("name", Align::Flexible),
-        ("delivers to", Align::Flexible),
-        ("id", Align::Left),
-    ];
+    // With an id as long as the vendor's there is no room beside it for a name and an address, which say nothing of ours.
+    let columns = [("event", Align::Flexible), ("whose", Align::Left), ("id", Align::Left)];
     let mut table = Table::new(2, &columns);
     for row in rows {
         let whose = match row.whose {
@@ -98,12 +93,23 @@ fn screen(rows: &[Row]) -> String {
             Whose::Namesake => "our name",
             Whose::Others => "others'",
         };
-        let address = row.address.clone().unwrap_or_else(|| row.kind.clone());
-        table.row([clean(&row.event), whose.to_owned(), clean(&row.name), clean(&address), clean(&row.id)]);
+        table.row([clean(&row.event), whose.to_owned(), clean(&row.id)]);
     }
-    let only = |row: usize| Some(&rows[row].contexts_text).filter(|text| !text.is_empty());
-    let mut text = table.lines(|row| only(row).map(|text| wrapped("    only ", &clean(text))));
+    let mut text = table.lines(|row| Some(more(&rows[row])).filter(|text| !text.is_empty()));
     text.push_str(&format!("  {}\n", plural(rows.len() as u64, "subscription")));
+    text
+}
+
+/// What is below a subscription's line: its name and address unless it is ours, and its contexts.
+fn more(row: &Row) -> String {
+    let mut text = String::new();
+    if row.whose != Whose::Ours {
+        let address = row.address.as_ref().unwrap_or(&row.kind);
+        text.push_str(&wrapped("    ", &format!("{} to {}", clean(&row.name), clean(address))));
+    }
+    if !row.contexts_text.is_empty() {
+        text.push_str(&wrapped("    only ", &clean(&row.contexts_text)));
+    }
     text
 }
 
