@@ -16,6 +16,7 @@ use crate::sink::SinkContext;
 
 pub(super) mod connect;
 mod decision;
+mod feeds;
 mod report;
 
 use connect::Way;

@@ -4,12 +4,8 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::config::{AccessConfig, Changed, Config, FeedConfig, FeedKind, UNNAMED_KEY, show_size, show_time};
-use crate::feed::bucket::BucketSettings;
-use crate::feed::drop::{After, DropSettings, SourceSettings};
-use crate::feed::service_bus::Transport;
-use crate::feed::webhook::WebhookSettings;
-use crate::feed::webhook::subscriptions::SubscriptionsSettings;
+use super::feeds::Feed;
+use crate::config::{Changed, Config, UNNAMED_KEY, show_size, show_time};
 use crate::inbox::Ordering;
 use crate::route::{
     AtDeadline, Condition, EntitySettings, KeySettings, Match, MissingParent, ParkingSettings, RouteSettings,
@@ -29,18 +25,6 @@ pub struct Report {
     work: String,
     health: Option<String>,
     changed: Vec<Changed>,
-}
-
-#[derive(Debug, Serialize)]
-struct Feed {
-    name: String,
-    r#type: &'static str,
-    source: String,
-    include: Vec<String>,
-    exclude: Vec<String>,
-    /// What its vendor is to send; absent where that is not for us to say.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    subscriptions: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -179,119 +163,12 @@ fn work(config: &Config) -> String {
 }
 
 /// `a, b, but not c`.
-fn globs(include: &[String], exclude: &[String]) -> String {
+pub(super) fn globs(include: &[String], exclude: &[String]) -> String {
     let mut text = include.join(", ");
     if !exclude.is_empty() {
         let _ = write!(text, ", but not {}", exclude.join(", "));
     }
     text
-}
-
-impl Feed {
-    fn of(feed: &FeedConfig) -> Self {
-        let (r#type, source) = match &feed.kind {
-            FeedKind::ServiceBus { settings, access } => {
-                let transport = match settings.transport {
-                    Transport::Amqp => "amqp",
-                    Transport::WebSocket => "websocket",
-                };
-                ("service-bus", format!("over {transport}, {}", tokens_of(access)))
-            }
-            FeedKind::Drop { settings } => ("drop", dropped(settings)),
-            FeedKind::Bucket { settings } => ("bucket", bucket(settings)),
-            FeedKind::Webhook { settings } => ("webhook", webhook(settings)),
-        };
-        let (include, exclude) = (feed.include.clone(), feed.exclude.clone());
-        let subscriptions = match &feed.kind {
-            FeedKind::Webhook { settings } => settings.subscriptions.as_deref().map(subscriptions),
-            _ => None,
-        };
-        Self { name: feed.name.to_string(), r#type, source, include, exclude, subscriptions }
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let mut lines =
-            vec![format!("{} {}", self.r#type, self.source), format!("hears {}", globs(&self.include, &self.exclude))];
-        lines.extend(self.subscriptions.clone());
-        lines
-    }
-}
-
-fn dropped(settings: &DropSettings) -> String {
-    let after = match &settings.after {
-        After::Leave => "left there".to_owned(),
-        After::Move(folder) => format!("moved to {folder}"),
-        After::Delete => "deleted".to_owned(),
-    };
-    // Stores charge for listing.
-    let cost = match settings.source {
-        SourceSettings::S3(_) => {
-            let lists = (24 * 3_600 / settings.poll.as_secs().max(1)).max(1);
-            format!("; looks every {}, about {lists} LIST requests a day", show_time(settings.poll))
-        }
-        _ => String::new(),
-    };
-    format!("in {}, spooled in {}, then {after}{cost}", settings.source, settings.spool.display())
-}
-
-/// Where it looks, how often, and what that costs: stores charge for listing.
-fn bucket(settings: &BucketSettings) -> String {
-    let kept = match settings.retention {
-        Some(retention) => format!(", where objects are kept for {}", show_time(retention)),
-        None => String::new(),
-    };
-    format!(
-        "{}, folders {}{kept}; looks every {} and {} back, about {} LIST requests a day; a first start goes back {}",
-        settings.access,
-        settings.folder.as_str(),
-        show_time(settings.poll),
-        show_time(settings.overlap),
-        settings.lists_a_day(),
-        show_time(settings.backfill),
-    )
-}
-
-fn webhook(settings: &WebhookSettings) -> String {
-    let scheme = if settings.certificate.is_some() { "https" } else { "http" };
-    let mut text = format!("on {scheme}://{}{}", settings.listen, settings.path);
-    let sender = &settings.sender;
-    if let Some(secret) = &sender.secret {
-        let _ = write!(text, ", {} as in {}", secret.header, secret.file.display());
-    }
-    if let Some(signature) = &sender.signature {
-        let _ = write!(text, ", signed in {} with {}", signature.header, signature.key_file.display());
-    }
-    if sender.secret.is_none() && sender.signature.is_none() {
-        text.push_str(", by anyone");
-    }
-    if !sender.addresses.is_empty() {
-        let networks: Vec<_> = sender.addresses.iter().map(ToString::to_string).collect();
-        let _ = write!(text, ", from {}", networks.join(", "));
-    }
-    text
-}
-
-/// What the vendor is to send, and where that is said.
-fn subscriptions(settings: &SubscriptionsSettings) -> String {
-    let events: std::collections::BTreeSet<&str> = settings.wanted.iter().map(|wanted| wanted.event.as_str()).collect();
-    let events: Vec<&str> = events.into_iter().collect();
-    format!(
-        "subscribes at {} as {}, under names that begin with {:?}: to {} come {}",
-        settings.api.host_str().unwrap_or_default(),
-        settings.identity.username,
-        settings.name,
-        settings.target,
-        events.join(", "),
-    )
-}
-
-fn tokens_of(access: &AccessConfig) -> String {
-    match access {
-        AccessConfig::TenantService { service, .. } => {
-            format!("tokens from {} as {:?}", service.url, service.integration_name)
-        }
-        AccessConfig::Files(files) => format!("tokens from {}", files.connection_string_file.display()),
-    }
 }
 
 impl Entity {
