@@ -39,9 +39,8 @@ pub struct Args {
     /// Notices a second, at most
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
+    #[command(flatten)]
+    consent: select::Consent,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -76,9 +75,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         if args.dry_run || plan.notices == 0 {
             return tell(&report, &args);
         }
-        if !args.yes && !is_named(&selector) && !select::agree(&planned("", &plan), "replay", args.json)? {
-            return Err(anyhow::anyhow!("nothing was replayed")).map_err(Exit::Usage.because());
-        }
+        args.consent.to("replay", is_named(&selector), args.json, || planned("", &plan))?;
         let to =
             if args.to.is_empty() { selector.routes.clone() } else { args.to.iter().map(RouteName::new).collect() };
         let mut replay = inbox.replay_start(selector, to).await?;

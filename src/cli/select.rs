@@ -142,11 +142,30 @@ pub fn now() -> UnixMs {
     SystemClock.now()
 }
 
+/// Whether a change has to be agreed to.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Consent {
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+impl Consent {
+    /// Goes on once somebody agreed to `verb` what `plan` tells of: with `--yes`, by what was named (`is_named`), or
+    /// when asked.
+    ///
+    /// # Errors
+    /// When nobody agrees, or nobody can be asked.
+    pub fn to(self, verb: &str, is_named: bool, json: bool, plan: impl FnOnce() -> String) -> anyhow::Result<()> {
+        if self.yes || is_named || agree(&plan(), verb, json)? {
+            return Ok(());
+        }
+        Err(anyhow::anyhow!("nothing was done")).map_err(Exit::Usage.because())
+    }
+}
+
 /// Asks whether to `verb` what `plan` tells of. Where nobody can be asked, `--yes` has to be given.
-///
-/// # Errors
-/// When nobody can be asked.
-pub fn agree(plan: &str, verb: &str, json: bool) -> anyhow::Result<bool> {
+fn agree(plan: &str, verb: &str, json: bool) -> anyhow::Result<bool> {
     use std::io::{IsTerminal, Write};
     let (input, mut output) = (std::io::stdin(), std::io::stderr());
     if json || !input.is_terminal() || !output.is_terminal() {

@@ -28,9 +28,8 @@ pub(super) struct Args {
     /// Say what would be let go, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
+    #[command(flatten)]
+    consent: select::Consent,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -63,9 +62,7 @@ pub(super) async fn run(args: Args, inbox: &SqliteInbox) -> anyhow::Result<ExitC
     if args.dry_run || report.records == 0 {
         return tell(&Report { dry_run: args.dry_run, ..report }, args.json);
     }
-    if !args.yes && !select::agree(&planned(&report), "release", args.json)? {
-        return Err(anyhow::anyhow!("nothing was done")).map_err(Exit::Usage.because());
-    }
+    args.consent.to("release", false, args.json, || planned(&report))?;
     (report.records, report.at_least) = (0, false);
     let mut after = 0;
     loop {

@@ -25,9 +25,8 @@ pub(super) struct Args {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
+    #[command(flatten)]
+    consent: select::Consent,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -95,9 +94,7 @@ async fn decide(
     if args.dry_run || plan.deliveries + plan.records == 0 {
         return tell(&report, args.json);
     }
-    if !args.yes && !is_agreed && !select::agree(&planned("", &report), kind.as_str(), args.json)? {
-        return Err(anyhow::anyhow!("nothing was done")).map_err(Exit::Usage.because());
-    }
+    args.consent.to(kind.as_str(), is_agreed, args.json, || planned("", &report))?;
     let run = inbox.decide(kind, selector.clone()).await?;
     report.run = Some(run.0);
     report.done = Decided::default();

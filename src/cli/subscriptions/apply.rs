@@ -19,9 +19,8 @@ pub(super) struct Args {
     which: Which,
     #[command(flatten)]
     way: Way,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
+    #[command(flatten)]
+    consent: select::Consent,
     /// As a JSON array, one element for each feed
     #[arg(long)]
     json: bool,
@@ -57,10 +56,8 @@ pub(super) async fn run(args: Args, config: &Config) -> anyhow::Result<ExitCode>
         }
         return Ok(if is_done { Exit::Ok } else { Exit::Later }.into());
     }
-    if !args.yes && !select::agree(&plans, "apply", args.json)? {
-        return Err(anyhow::anyhow!("nothing was done")).map_err(Exit::Usage.because());
-    }
-    if args.yes && !args.json {
+    args.consent.to("apply", false, args.json, || plans.clone())?;
+    if args.consent.yes && !args.json {
         select::print(&plans)?;
     }
     carry_out(planned, args.json).await
