@@ -91,7 +91,7 @@ pub(super) fn prepare(path: &Path) -> Result<Connection, InboxError> {
         if !mode.eq_ignore_ascii_case("wal") {
             return Err(Fault::Strange("it cannot use a write-ahead log: keep it on a local disk".to_owned()));
         }
-        // FULL: a commit returns after fsync. This is the promise of `Inbox::store`.
+        // FULL: a commit returns after fsync. Once the inbox is open, the `syncer` does that instead.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES_MAX as i64)?;
