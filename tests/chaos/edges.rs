@@ -94,6 +94,14 @@ async fn drain(world: &World) {
     let daemon = world.start(&["run"]);
     let inbox = world.inbox();
     let drained = async {
+        // First all of it is stored: until then a file may be missing from the counts, in whose stead a woken notice is
+        // counted.
+        let subscription = world.sandbox.subscription_path();
+        let is_empty = |state: &longshore::sandbox::broker::BrokerState| {
+            let queue = state.subscription(&subscription);
+            queue.active + queue.locked == 0
+        };
+        world.sandbox.broker().wait_until(LIMIT, is_empty).await.expect("the subscription is empty");
         loop {
             let summary = inbox.summary().await.expect("a summary");
             let counts = summary.notices;
@@ -103,12 +111,6 @@ async fn drain(world: &World) {
             // The last notice's end may come before the waker's step.
             let _ = tokio::time::timeout(Duration::from_millis(50), inbox.changed()).await;
         }
-        let subscription = world.sandbox.subscription_path();
-        let is_empty = |state: &longshore::sandbox::broker::BrokerState| {
-            let queue = state.subscription(&subscription);
-            queue.active + queue.locked == 0
-        };
-        world.sandbox.broker().wait_until(LIMIT, is_empty).await.expect("the subscription is empty");
     };
     tokio::time::timeout(LIMIT, drained).await.unwrap_or_else(|_| panic!("it does not drain: {}", daemon.log()));
     daemon.stop().await;

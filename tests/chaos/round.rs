@@ -184,12 +184,15 @@ async fn quiet(
     let inbox = world.inbox();
     let drained = async {
         loop {
+            // What the vendor's side still has is looked at first: it may be in the inbox a moment later.
+            let queue = world.subscription();
+            let is_heard = queue.active + queue.locked == 0 && world.waiting() == 0;
             let summary = inbox.summary().await.expect("a summary");
-            let (counts, queue) = (summary.notices, world.subscription());
+            let counts = summary.notices;
             // Woken notices come on top of those that were announced.
-            let is_done = counts.finished + counts.quarantined >= world.files && world.waiting() == 0;
+            let is_done = counts.finished + counts.quarantined >= world.files;
             let left = counts.heard + counts.open + summary.parked.records;
-            if is_done && left == 0 && queue.active + queue.locked == 0 {
+            if is_heard && is_done && left == 0 {
                 return;
             }
             // The vendor's side changes without the inbox, too.
