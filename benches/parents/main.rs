@@ -8,7 +8,7 @@
 //! than records per second on a machine that does other things, too.
 //!
 //! `cargo bench --bench parents` prints a table and, last, one line of JSON. `LONGSHORE_BENCH_KEYS=1000000,100000000` names
-//! other numbers of keys; a hundred million take some four minutes to import, ten in all, and 5 GB of disk: 2.5 for the
+//! other numbers of keys; a hundred million take some two minutes to import, seven in all, and 5 GB of disk: 2.5 for the
 //! index, 1.6 meanwhile for sorting. Keys are hashes, and so in an order that the index does not like; they are sorted
 //! first, as `longshore entities import` does it.
 
