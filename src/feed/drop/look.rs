@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::columns::KnownColumns;
 use super::expect::Arrivals;
 use super::feed::{DropFeed, Trouble, alive, spool_trouble};
-use super::source::{Goal, Listed, ReadEnd, Source, SourceError, Stamp};
+use super::source::{FILES_MAX, Goal, Listed, ReadEnd, Source, SourceError, Stamp};
 use super::spool::{ContentHash, Spool};
 use super::take::{self, Examined, Stored};
 use super::taken::{Taken, Version};
@@ -21,8 +21,6 @@ use crate::notice::{HeardNotice, Verdict};
 use crate::ops::metrics::FeedLabels;
 use crate::ops::{Condition, Context, Heartbeat};
 
-/// Files of a folder that are looked at; more are looked at once these are gone.
-const FILES_MAX: usize = 100_000;
 /// After this many files that failed one after the other, the source itself is in trouble.
 const FAILURES_MAX: usize = 3;
 
@@ -59,6 +57,14 @@ impl Looker<'_> {
         stop: &CancellationToken,
     ) -> Result<Option<Instant>, Trouble> {
         let listed = alive(heartbeat, source.list(FILES_MAX)).await?;
+        if listed.len() == FILES_MAX {
+            let source = self.feed.settings.source.to_string();
+            tracing::warn!(
+                source,
+                "no more than {FILES_MAX} files of a folder are looked at, and it holds as many: move away or delete what \
+                 is taken (`after`), or have the sender use another folder"
+            );
+        }
         let there: HashSet<&str> = listed.iter().map(|file| file.name.as_str()).collect();
         self.watch.keep_only(&there);
         self.taken.keep_only(&there).map_err(|error| spool_trouble(self.spool.folder(), error))?;

@@ -2,11 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::source::{SourceError, SourceSettings, Way};
+use super::source::{FILES_MAX, SourceError, SourceSettings, Way};
 use crate::probe::{Finding, Step};
-
-/// Files that are counted; a look needs no more.
-const FILES_MAX: usize = 100_000;
 
 /// Connects, lists, and says farewell. Whether files can be moved or deleted cannot be known without doing it, so that is
 /// only said.

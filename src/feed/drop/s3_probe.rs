@@ -9,11 +9,8 @@ use tokio::time::Instant;
 use super::After;
 use super::remote::STEP_MAX;
 use super::s3::{Doing, READ, S3, S3Settings};
-use super::source::{Source as _, SourceError};
+use super::source::{FILES_MAX, Source as _, SourceError};
 use crate::probe::{Finding, Step};
-
-/// Files that are counted; a look needs no more.
-const FILES_MAX: usize = 100_000;
 
 const PUT: Doing = Doing { what: "writing", right: "s3:PutObject" };
 

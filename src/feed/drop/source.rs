@@ -17,6 +17,9 @@ use super::s3::{S3, S3Settings};
 use super::sftp::{Sftp, SftpSettings};
 use crate::feed::bucket::connect::Connection;
 
+/// Files of a folder that are looked at; more are looked at once these are gone, and that is told.
+pub(super) const FILES_MAX: usize = 100_000;
+
 /// A place where files are dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceSettings {
