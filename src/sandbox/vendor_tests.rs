@@ -274,6 +274,31 @@ async fn faults_hit_the_requests_they_are_meant_for() {
 }
 
 #[tokio::test]
+async fn a_body_that_stands_still_goes_on_once_the_faults_are_cleared() {
+    let client = Client::start().await;
+    let whole: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
+    let uri = client.sandbox.put_blob("s", Content::Bytes(whole.clone().into()), "text/plain").expect("stored");
+    let query = client.blob_query().await;
+    for after in [0, 70_000] {
+        client.sandbox.add_blob_fault(BlobFault::next(FaultKind::Stall { after }, 1)).expect("set");
+        let mut stalled = client.get(&uri, &query).await;
+        let mut got = Vec::new();
+        while (got.len() as u64) < after {
+            got.extend(stalled.chunk().await.expect("no error").expect("no end"));
+        }
+        assert_eq!(got.len() as u64, after);
+        assert!(futures::poll!(Box::pin(stalled.chunk())).is_pending(), "the rest does not come");
+        client.sandbox.clear_blob_faults();
+        got.extend(stalled.bytes().await.expect("the rest comes"));
+        assert_eq!(got, whole);
+    }
+
+    let ends = BlobFault { seconds: Some(0.05), ..BlobFault::next(FaultKind::Stall { after: 10 }, 1) };
+    client.sandbox.add_blob_fault(ends).expect("set");
+    assert_eq!(client.get(&uri, &query).await.bytes().await.expect("its time is over"), whole);
+}
+
+#[tokio::test]
 async fn the_blob_store_serves_tls_with_the_same_ca() {
     let clock = ManualClock::new(START);
     let settings = SandboxSettings { blob_tls: true, clock: Arc::new(clock.clone()), ..SandboxSettings::default() };

@@ -99,6 +99,7 @@ pub fn kind_of(act: &Act) -> Option<&'static str> {
         Act::Blobs(FaultKind::Corrupt { .. }, _) => "bodies corrupted",
         Act::Blobs(FaultKind::ChangeEtag { .. }, _) => "blobs written anew while read",
         Act::Blobs(FaultKind::Slow { .. }, _) => "bodies slow",
+        Act::Blobs(FaultKind::Stall { .. }, _) => "bodies stood still",
         Act::Tokens { .. } => "token service says no",
         Act::Duplicate(_) => "messages duplicated",
         Act::Detach => "link detached",

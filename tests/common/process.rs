@@ -87,6 +87,19 @@ impl Daemon {
         std::fs::read_to_string(&self.log).expect("the log")
     }
 
+    /// Waits until it has logged `text`.
+    pub async fn says(&self, text: &str) {
+        let mut looks = tokio::time::interval(Duration::from_millis(20));
+        let waiting = async {
+            while !self.log().contains(text) {
+                looks.tick().await;
+            }
+        };
+        if tokio::time::timeout(LIMIT, waiting).await.is_err() {
+            panic!("it does not say {text:?}; its log:\n{}", self.log());
+        }
+    }
+
     /// Waits for its end.
     pub async fn end(mut self) -> (ExitStatus, String) {
         let status = tokio::time::timeout(LIMIT, self.child.wait()).await;

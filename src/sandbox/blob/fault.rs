@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::stream::{BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::super::SandboxError;
@@ -75,6 +76,12 @@ pub enum FaultKind {
         /// At most this many bytes a second.
         bytes_per_second: u64,
     },
+    /// The body stands still after so many bytes, and goes on once the faults are cleared or this one's time ends:
+    /// what a test needs that something is in progress for, however fast or slow the machine is.
+    Stall {
+        /// How many bytes still come.
+        after: u64,
+    },
     /// The blob is written anew while it is read: the connection breaks after so many bytes, and from then on the
     /// blob has another ETag.
     ChangeEtag {
@@ -85,12 +92,40 @@ pub enum FaultKind {
 
 /// The faults in force, in the order in which they were asked for.
 #[derive(Default)]
-pub(in crate::sandbox) struct Faults(VecDeque<(BlobFault, Option<Instant>)>);
+pub(in crate::sandbox) struct Faults {
+    all: VecDeque<(BlobFault, Option<Instant>)>,
+    /// Tells bodies that stand still when the faults are cleared, or gone with their store.
+    cleared: watch::Sender<()>,
+}
+
+/// A fault that hits a request.
+pub(in crate::sandbox) struct Hit {
+    pub kind: FaultKind,
+    end: Option<Instant>,
+    cleared: watch::Receiver<()>,
+}
+
+impl Hit {
+    /// Waits until the fault is over.
+    async fn over(mut self) {
+        let end = async {
+            match self.end {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // An error says that the store is gone, which ends its faults as well.
+            _ = self.cleared.changed() => {}
+            () = end => {}
+        }
+    }
+}
 
 impl Faults {
     pub(in crate::sandbox) fn add(&mut self, fault: BlobFault) -> Result<(), SandboxError> {
         self.forget_ended();
-        if self.0.len() >= FAULTS_MAX {
+        if self.all.len() >= FAULTS_MAX {
             return Err(SandboxError::Request(format!("there are already {FAULTS_MAX} blob faults; clear them first")));
         }
         let end = match fault.seconds {
@@ -101,50 +136,50 @@ impl Faults {
                 Some(Instant::now() + time)
             }
         };
-        self.0.push_back((fault, end));
+        self.all.push_back((fault, end));
         Ok(())
     }
 
     pub(in crate::sandbox) fn clear(&mut self) {
-        self.0.clear();
+        self.all.clear();
+        self.cleared.send_replace(());
     }
 
     /// The fault that hits a request for `blob`, used up by one. A fault of the body does not hit a request for none.
-    pub(in crate::sandbox) fn take(&mut self, blob: &str, has_body: bool) -> Option<FaultKind> {
+    pub(in crate::sandbox) fn take(&mut self, blob: &str, has_body: bool) -> Option<Hit> {
         self.forget_ended();
-        let (fault, _) = self.0.iter_mut().find(|(fault, _)| {
+        let (fault, end) = self.all.iter_mut().find(|(fault, _)| {
             let fits = fault.blob.as_deref().is_none_or(|text| blob.contains(text));
             fits && (has_body || matches!(fault.kind, FaultKind::Status { .. }))
         })?;
         if let Some(left) = &mut fault.requests {
             *left -= 1;
         }
-        Some(fault.kind.clone())
+        Some(Hit { kind: fault.kind.clone(), end: *end, cleared: self.cleared.subscribe() })
     }
 
     pub(in crate::sandbox) fn list(&mut self) -> Vec<BlobFault> {
         self.forget_ended();
-        self.0.iter().map(|(fault, _)| fault.clone()).collect()
+        self.all.iter().map(|(fault, _)| fault.clone()).collect()
     }
 
     fn forget_ended(&mut self) {
         let now = Instant::now();
-        self.0.retain(|(fault, end)| fault.requests != Some(0) && end.is_none_or(|end| end > now));
+        self.all.retain(|(fault, end)| fault.requests != Some(0) && end.is_none_or(|end| end > now));
     }
 }
 
 type Body = BoxStream<'static, std::io::Result<Bytes>>;
 
 /// `body`, which starts at byte `start` of the blob, with the fault in it.
-pub(in crate::sandbox) fn spoil(body: Body, start: u64, kind: Option<&FaultKind>) -> Body {
-    match *match kind {
-        None => return body,
-        Some(kind) => kind,
-    } {
+pub(in crate::sandbox) fn spoil(body: Body, start: u64, fault: Option<Hit>) -> Body {
+    let Some(fault) = fault else { return body };
+    match fault.kind {
         FaultKind::Status { .. } => body,
         FaultKind::Cut { after } | FaultKind::ChangeEtag { after } => cut(body, after),
         FaultKind::Corrupt { at } => corrupt(body, start, at),
         FaultKind::Slow { bytes_per_second } => slow(body, bytes_per_second.max(1)),
+        FaultKind::Stall { after } => stall(body, after, fault),
     }
 }
 
@@ -168,6 +203,27 @@ fn cut(body: Body, after: u64) -> Body {
         Err(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "the sandbox cuts this body short"))
     });
     kept.chain(broken).boxed()
+}
+
+/// The fault is waited for where `after` bytes have gone.
+fn stall(body: Body, after: u64, fault: Hit) -> Body {
+    let state = (body, after, Some(fault), Bytes::new());
+    futures::stream::unfold(state, |(mut body, mut left, mut fault, mut kept)| async move {
+        if left == 0
+            && let Some(fault) = fault.take()
+        {
+            fault.over().await;
+        }
+        let mut piece = if kept.is_empty() { body.next().await? } else { Ok(std::mem::take(&mut kept)) };
+        if fault.is_some()
+            && let Ok(bytes) = &mut piece
+        {
+            kept = bytes.split_off(usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len()));
+            left -= bytes.len() as u64;
+        }
+        Some((piece, (body, left, fault, kept)))
+    })
+    .boxed()
 }
 
 fn corrupt(body: Body, start: u64, at: u64) -> Body {

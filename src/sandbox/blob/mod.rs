@@ -235,9 +235,9 @@ fn answer(core: &Core, request: &Request, now: UnixMs) -> Result<Response<Body>,
         return Err(StorageError::URI);
     };
     let fault = lock(&store.faults).take(name, with_body);
-    if let Some(FaultKind::Status { status, retry_after }) = fault {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        return Err(StorageError::of_status(status, retry_after));
+    if let Some(FaultKind::Status { status, retry_after }) = fault.as_ref().map(|fault| &fault.kind) {
+        let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        return Err(StorageError::of_status(status, *retry_after));
     }
     let query: HashMap<String, String> =
         url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()).into_owned().collect();
@@ -260,8 +260,9 @@ fn answer(core: &Core, request: &Request, now: UnixMs) -> Result<Response<Body>,
     let len = blob.content.len();
     let range = range::wanted(headers, len)?;
     let (start, end) = range.clone().map_or((0, len), |range| (range.start, range.end));
+    let changes_etag = matches!(fault.as_ref().map(|fault| &fault.kind), Some(FaultKind::ChangeEtag { .. }));
     let mut response = Response::new(if with_body {
-        let body = fault::spoil(blob.content.read(start..end), start, fault.as_ref());
+        let body = fault::spoil(blob.content.read(start..end), start, fault);
         Body::from_stream(body)
     } else {
         Body::empty()
@@ -270,7 +271,7 @@ fn answer(core: &Core, request: &Request, now: UnixMs) -> Result<Response<Body>,
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     describe(response.headers_mut(), &blob, range.is_some().then_some((start, end, len)), end - start);
-    if let Some(FaultKind::ChangeEtag { .. }) = fault {
+    if changes_etag {
         store.change_etag(&path, now);
     }
     core.count(|state| state.blob_downloads += u64::from(with_body));

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt as _};
 use serde_json::json;
 
 use super::objects::Object;
-use crate::sandbox::blob::fault::{FaultKind, spoil};
+use crate::sandbox::blob::fault::{Hit, spoil};
 
 /// Which of the store's two interfaces a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,11 +107,7 @@ impl Refused {
 }
 
 /// An answer with the object's content, or with the part of it that is asked for.
-pub(super) fn content(
-    object: &Object,
-    headers: &HeaderMap,
-    fault: Option<&FaultKind>,
-) -> Result<Response<Body>, Refused> {
+pub(super) fn content(object: &Object, headers: &HeaderMap, fault: Option<Hit>) -> Result<Response<Body>, Refused> {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let is_other = |wanted: &str| wanted != "*" && wanted.trim_matches('"') != object.etag().trim_matches('"');
     let generation = HeaderName::from_static("x-goog-if-generation-match");

@@ -117,10 +117,10 @@ fn answer(core: &Core, face: Face, request: &Request) -> Result<Response<Body>, 
         (_, Some(key)) => {
             let object = find(bucket, key, &query)?;
             let fault = lock(&bucket.faults).take(key, request.method() == Method::GET);
-            if let Some(FaultKind::Status { status, retry_after }) = fault {
-                return Err(Refused::of_status(status, retry_after));
+            if let Some(FaultKind::Status { status, retry_after }) = fault.as_ref().map(|fault| &fault.kind) {
+                return Err(Refused::of_status(*status, *retry_after));
             }
-            let response = answer::content(&object, request.headers(), fault.as_ref())?;
+            let response = answer::content(&object, request.headers(), fault)?;
             bucket.count(|state| state.downloads += u64::from(request.method() == Method::GET));
             Ok(response)
         }

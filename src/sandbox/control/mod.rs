@@ -52,6 +52,7 @@ POST   /duplicate                      optional {\"count\": 1}
 POST   /server-busy                    optional {\"count\": 1}
 POST   /blob-faults                    {\"fault\": \"status\", \"status\": 503, \"retry_after\": 2, \"requests\": 3}
          fault: status | cut (after) | corrupt (at) | slow (bytes_per_second) | change-etag (after)
+                | stall (after; until the faults are cleared or its time is over)
          also: blob (part of its name), requests, seconds
 DELETE /blob-faults
 POST   /tenant-faults                  {\"status\": 403, \"retry_after\": 2, \"requests\": 1}

@@ -110,6 +110,7 @@ async fn every_verb_can_be_said() {
         ("/duplicate", ""),
         ("/server-busy", r#"{"count": 2}"#),
         ("/blob-faults", r#"{"fault": "cut", "after": 10, "requests": 1, "blob": "Items"}"#),
+        ("/blob-faults", r#"{"fault": "stall", "after": 10, "requests": 1, "blob": "Prices"}"#),
         ("/tenant-faults", r#"{"status": 403, "requests": 1}"#),
         ("/certificates", r#"{"name": "next", "valid_days": 10}"#),
         ("/publish", r#"{"file": {"message": "not an announcement"}}"#),
@@ -134,7 +135,7 @@ async fn every_verb_can_be_said() {
         api.post(path, body).await;
     }
     let state = api.sandbox.state();
-    assert_eq!((state.blob_faults.len(), state.tenant_faults.len(), state.broker.stalled), (1, 1, false));
+    assert_eq!((state.blob_faults.len(), state.tenant_faults.len(), state.broker.stalled), (2, 1, false));
     assert_eq!((state.webhook.sent, state.webhook.answered, state.webhook.open()), (6, 0, 6), "nobody listens");
     assert_eq!((state.webhook.unsubscribed, state.webhook.elsewhere), (15, 1));
     assert_eq!((state.fft.subscriptions, state.fft.faults), (1, 1));
