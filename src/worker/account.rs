@@ -11,16 +11,15 @@ use crate::record::{BadRecord, Counts, RecordBatch};
 use crate::route::OwnTypes;
 use crate::sink::Transfer;
 
+use super::intake::Prepared;
 use super::missing::Comparison;
-use super::parents::{Changes, Family, Withheld};
-use super::run::{Done, Prepared, Stopped, Tools, refusal};
+use super::outcome::{Done, Stopped, refusal};
+use super::parents::{CHANGES_HELD_MAX, Changes, Family, Withheld};
+use super::tools::Tools;
 
 /// Set-aside records are written down in pieces of this many, so that a file of nothing but bad records needs no
 /// more memory than another.
 const BAD_RECORDS_HELD_MAX: usize = 256;
-
-/// As with set-aside records: what a held file says of entities is staged in pieces of this many keys.
-pub(super) const CHANGES_HELD_MAX: usize = 8_192;
 
 /// Keeps a delivery's account while its batches pass, and writes it down as the sink confirms.
 pub(super) struct Account<'a> {

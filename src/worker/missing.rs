@@ -11,8 +11,9 @@ use crate::ops::metrics::FeedOutcomeLabels;
 use crate::record::RecordBatch;
 use crate::route::{Compared, Nameless, OwnTypes, Reconcile, Route};
 
-use super::account::CHANGES_HELD_MAX;
-use super::run::{Stopped, Tools};
+use super::outcome::Stopped;
+use super::parents::CHANGES_HELD_MAX;
+use super::tools::Tools;
 
 /// What a delivery is compared with.
 pub(super) struct Comparison<'a> {

@@ -11,11 +11,15 @@
 //! 5. A stop gives every claim back: what finishes within the drain is finished, the rest is ready again at once.
 //!
 //! ```text
+//!          pool: begins the loops, tells them what changes in the inbox, takes them down
 //!            ┌─ planner: unplanned notices ─> router ─> deliveries
 //!            ├─ waker: parked records whose parent landed ─> woken notices ─> deliveries
 //! inbox ─────┤
-//!            └─ worker × n: claim ─> run: open sink ─> open payload ─> batches ─> filter ─> parents ─> sink ─> progress
-//!                                       └─ error ─> class ─> retry | quarantine
+//!            └─ claim × n: within the working hours, claim ─> lease
+//!
+//! lease: renew while it runs ─> run ─> outcome ─> done | retry (by class) | quarantine | give back
+//! run:   open sink ─> open payload ─> intake: batch ─> unwrap, filter ─> missing ─> parents ─┐
+//!                                     account: progress and counts <─ sink <─ withhold ──────┘
 //! ```
 
 use std::time::Duration;
@@ -25,16 +29,25 @@ use jiff::tz::TimeZone;
 use crate::inbox::{OnPoison, Ordering};
 
 mod account;
+mod claim;
+mod intake;
+mod lease;
 mod missing;
+mod outcome;
 mod parents;
+mod planner;
 mod pool;
 pub mod retry;
 mod run;
+mod tools;
+mod wait;
 mod waker;
 mod window;
 
-pub use pool::{Ended, Openers, Until, Workers};
+pub use claim::{Ended, Until};
+pub use pool::Workers;
 pub use retry::backoff;
+pub use tools::Openers;
 pub use window::Window;
 
 /// How stored notices are worked off.

@@ -16,10 +16,14 @@ use crate::notice::{EntityName, Notice};
 use crate::record::{BadRecord, RecordBatch};
 use crate::route::{Entity, MissingParent, OwnTypes, Route};
 
-use super::run::Tools;
+use super::tools::Tools;
 
 /// Orphans in one commit: a batch of a sink may be much larger, and other writes wait for it.
 const ORPHANS_A_COMMIT: usize = 1_000;
+
+/// What a held file says of entities is staged in pieces of this many keys, so that a file that tells of very many needs
+/// no more memory than another.
+pub(super) const CHANGES_HELD_MAX: usize = 8_192;
 
 /// What a delivery has to look at besides the records themselves.
 pub(super) struct Family<'a> {

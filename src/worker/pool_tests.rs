@@ -1,4 +1,6 @@
-use std::sync::atomic::AtomicBool;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -6,14 +8,16 @@ use jiff::civil::time;
 
 use super::*;
 use crate::clock::{ManualClock, UnixMs};
+use crate::error::Class;
 use crate::inbox::ledger::{Ledger, NoticeState, Story};
 use crate::inbox::{
-    ClaimKey, EntityKey, Fate, Forget, Inbox, InboxSettings, Lookup, Orphan, ParkRules, Progress, Receipt, Remarks,
-    SqliteInbox, Tended,
+    ClaimKey, ClaimRequest, Claimed, DeliveryId, EntityKey, Fate, Finish, Forget, Inbox, InboxError, InboxSettings,
+    Lookup, Orphan, ParkRules, Plan, Progress, Receipt, Remarks, SqliteInbox, Tended,
 };
-use crate::notice::{HeardNotice, Metadata, Notice, NoticeId, RouteName, Verdict};
+use crate::notice::{FeedName, HeardNotice, Metadata, Notice, NoticeId, RouteName, Verdict};
+use crate::ops::Condition;
 use crate::ops::health::Part;
-use crate::payload::{FetchSettings, PayloadLimits};
+use crate::payload::{FetchSettings, PayloadLimits, PayloadOpener};
 use crate::record::{Counts, RecordBatch};
 use crate::route::{FormatHints, Match, RouteSettings};
 use crate::sink::{Accepts, BatchLimits, Delivered, DeliveryContext, Opened, Promise, SinkError, Transfer};
@@ -32,7 +36,7 @@ struct Troubled {
 }
 
 fn once(trouble: &AtomicBool) -> bool {
-    trouble.swap(false, AtomicOrdering::SeqCst)
+    trouble.swap(false, Ordering::SeqCst)
 }
 
 #[async_trait]
@@ -341,7 +345,7 @@ async fn what_a_sink_only_held_is_counted_once_when_it_is_done_again() {
 #[tokio::test(start_paused = true)]
 async fn a_delivery_whose_end_found_the_disk_full_is_not_delivered_twice() {
     let bench = Bench::new("1\n2\n", Recorder::default()).await;
-    bench.inbox.finish_fails.store(true, AtomicOrdering::SeqCst);
+    bench.inbox.finish_fails.store(true, Ordering::SeqCst);
     let story = bench.work_off().await;
     assert_eq!(bench.handed_over(), [1, 2]);
     assert_eq!(story.state, NoticeState::Finished);
@@ -350,8 +354,8 @@ async fn a_delivery_whose_end_found_the_disk_full_is_not_delivered_twice() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_outside_of_a_delivery_costs_neither_the_planner_nor_a_worker() {
     let bench = Bench::new("1\n", Recorder::default()).await;
-    bench.inbox.claim_panics.store(true, AtomicOrdering::SeqCst);
-    bench.inbox.unplanned_panics.store(true, AtomicOrdering::SeqCst);
+    bench.inbox.claim_panics.store(true, Ordering::SeqCst);
+    bench.inbox.unplanned_panics.store(true, Ordering::SeqCst);
     bench.work_off().await;
     assert_eq!(bench.handed_over(), [1]);
 }
@@ -375,10 +379,4 @@ async fn workers_say_when_the_hours_are_over_and_when_they_begin_again() {
     bench.clock.advance(Duration::from_secs(6 * 3_600));
     until("1 at work").await;
     work.abort();
-}
-
-#[test]
-fn a_lease_of_hours_keeps_no_worker_from_its_signs_of_life() {
-    assert!(renewal_wait(Duration::from_secs(24 * 3_600)) < SILENCE_MAX);
-    assert_eq!(renewal_wait(Duration::from_secs(60)), Duration::from_secs(20));
 }

@@ -3,13 +3,12 @@
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Classify, chain};
 use crate::fail_point::{FailPoint, reach};
 use crate::inbox::Tended;
 use crate::ops::{Condition, Context};
 
-use super::pool::{IDLE_MAX, INBOX_PAUSE, SILENCE_MAX, idle, pause};
-use super::run::Tools;
+use super::tools::Tools;
+use super::wait::{IDLE_MAX, SILENCE_MAX, idle, pause_after};
 
 /// The name under which parking reports its health.
 const PART: &str = "parking";
@@ -33,12 +32,7 @@ pub(super) async fn wake_loop(tools: &Tools, mut changes: watch::Receiver<u64>, 
                     idle(wait, &mut changes, stop).await;
                 }
             }
-            Err(error) => {
-                let said = chain(&error);
-                tracing::error!(error = said, class = %error.class(), "parking could not be tended; trying again");
-                context.health.set("inbox", Condition::Degraded { reason: error.to_string() });
-                pause(INBOX_PAUSE, stop).await;
-            }
+            Err(error) => pause_after(&error, "parking could not be tended", context, stop).await,
         }
     }
 }
