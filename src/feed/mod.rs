@@ -17,6 +17,7 @@ pub use crate::blob_type as filter;
 pub mod bucket;
 pub mod drop;
 pub mod service_bus;
+pub mod store;
 pub mod webhook;
 
 /// A configured source of notices.

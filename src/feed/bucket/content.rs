@@ -8,13 +8,13 @@ use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, GetResult};
 
 use super::BucketSettings;
-use super::connect::Connection;
-use super::list::{Object, bare_etag, said};
+use super::list::Object;
 use super::notices::{Listed, dedupe_key};
 use super::versions;
 use crate::access::AccessError;
 use crate::clock::UnixMs;
 use crate::error::Class;
+use crate::feed::store::{Connection, bare_etag, said};
 use crate::inbox::SharedInbox;
 use crate::notice::{HeardNotice, Notice, Verdict};
 use crate::payload::{Content, ContentStore, PayloadError, object_of};

@@ -6,11 +6,11 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 
 use super::BucketSettings;
-use super::connect::Connection;
 use super::days::day_of;
 use super::list::{ListError, Lister as _, Object, StoreLister};
 use super::notices::{dedupe_key, notice};
 use crate::clock::UnixMs;
+use crate::feed::store::Connection;
 use crate::notice::{HeardNotice, Verdict};
 
 /// How far back an object's day is looked for by its name.

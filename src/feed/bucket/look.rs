@@ -6,13 +6,13 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::BucketSettings;
-use super::connect::BucketAccess;
 use super::days::{Window, day_of};
 use super::list::{ListError, Lister, Object};
 use super::notices::notice;
 use super::versions::{self, version_of};
 use crate::clock::{Clock, UnixMs};
 use crate::error::{Class, Classify};
+use crate::feed::store::BucketAccess;
 use crate::inbox::{Inbox, InboxError, Receipt};
 use crate::notice::{FeedName, HeardNotice, NoticeId};
 

@@ -34,6 +34,7 @@ use crate::clock::UnixMs;
 use crate::error::{Class, Classify};
 use crate::feed::Feed;
 use crate::feed::filter::BlobTypeFilter;
+use crate::feed::store::{BucketAccess, Connection};
 use crate::inbox::{Inbox, SharedInbox};
 use crate::notice::FeedName;
 use crate::ops::metrics::FeedLabels;
@@ -41,7 +42,6 @@ use crate::ops::{Condition, Context};
 use crate::probe::{Finding, Step};
 use crate::route::EnvelopeSettings;
 
-pub mod connect;
 mod content;
 mod days;
 mod hand;
@@ -58,10 +58,8 @@ pub use content::BucketContent;
 pub use days::DayFolder;
 pub use hand::{Bucket, Held};
 pub use list::{ListError, Lister, Object, Page, StoreLister};
-pub(in crate::feed) use list::{bare_etag, said, status};
 pub use notices::NamePattern;
 
-use connect::{BucketAccess, Connection};
 use days::{Reach, Window};
 use look::{Fault, Looked, Looker, Mark};
 use watch::{Limits, Standing};

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
+use crate::feed::store::Provider;
 use crate::inbox::{InboxSettings, SqliteInbox};
-use connect::Provider;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -20,8 +20,7 @@ use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStoreExt as _}
 
 use super::remote::STEP_MAX;
 use super::source::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
-use crate::feed::bucket::connect::{BucketAccess, ConnectError, Connection, Provider, Store};
-use crate::feed::bucket::{bare_etag, said, status};
+use crate::feed::store::{BucketAccess, ConnectError, Connection, Provider, Store, bare_etag, said, status};
 use crate::net::HttpLimits;
 
 /// Connections that break one after the other without a byte in between; then the next look begins anew.

@@ -84,9 +84,7 @@ async fn read_a_byte(folder: &S3, name: &str) -> Result<(), SourceError> {
             Ok(_) => Ok(()),
             // Gone meanwhile, or without a byte.
             Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) if crate::feed::bucket::status(&error) == Some(http::StatusCode::RANGE_NOT_SATISFIABLE) => {
-                Ok(())
-            }
+            Err(error) if crate::feed::store::status(&error) == Some(http::StatusCode::RANGE_NOT_SATISFIABLE) => Ok(()),
             Err(error) => Err(error),
         }
     };

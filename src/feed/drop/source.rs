@@ -15,7 +15,7 @@ use super::directory::Directory;
 use super::ftp::{Ftp, FtpSettings};
 use super::s3::{S3, S3Settings};
 use super::sftp::{Sftp, SftpSettings};
-use crate::feed::bucket::connect::Connection;
+use crate::feed::store::Connection;
 
 /// Files of a folder that are looked at; more are looked at once these are gone, and that is told.
 pub(super) const FILES_MAX: usize = 100_000;

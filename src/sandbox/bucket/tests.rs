@@ -7,8 +7,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::feed::bucket::connect::{BucketAccess, Connection, Provider};
 use crate::feed::bucket::{Lister as _, StoreLister};
+use crate::feed::store::{BucketAccess, Connection, Provider};
 use crate::net::{HttpLimits, http_client};
 use crate::sandbox::{DayObject, ListFault, Rewrite, Sandbox, SandboxSettings};
 

@@ -13,8 +13,8 @@ use crate::config::reader::Written;
 use crate::config::value::{OneOf, PathText, Time};
 use crate::config::written::{BucketFeed, BucketProvider, BucketTypeFrom, Document};
 use crate::config::{FeedConfig, FeedKind, show_time};
-use crate::feed::bucket::connect::{AzureSecret, BucketAccess, Provider};
 use crate::feed::bucket::{BlobTypeFrom, BucketSettings, DayFolder, NamePattern};
+use crate::feed::store::{AzureSecret, BucketAccess, Provider};
 use crate::route::EnvelopeSettings;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);

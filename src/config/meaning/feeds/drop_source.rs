@@ -12,8 +12,8 @@ use crate::config::problem::Problem;
 use crate::config::reader::Written;
 use crate::config::value::PathText;
 use crate::config::written::DropFeed;
-use crate::feed::bucket::connect::BucketAccess;
 use crate::feed::drop::{FtpSettings, Login, Place, S3Settings, SftpSettings, SourceSettings};
+use crate::feed::store::BucketAccess;
 use crate::net::is_loopback;
 
 /// A key, where it was written, and the schemes that it belongs to.

@@ -1,120 +1,25 @@
-//! Object stores: how a bucket of any kind is reached. Secrets are read from files, and again when a file was replaced.
-//!
-//! `object_store` lists and signs for three clouds; every request goes through the house's own HTTP client, so that no
-//! redirect is followed, no proxy is asked that nobody named, and plain connections stay on this machine.
+//! The way to a bucket: its client, made under the secrets that the files hold now.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use async_trait::async_trait;
-use http_body_util::BodyExt as _;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
-};
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::list::PaginatedListStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
-use url::Url;
 
 use crate::error::chain;
 use crate::net::HttpLimits;
 use crate::secret::{Secret, redact};
 
+use super::access::{AzureSecret, BucketAccess, Provider};
+use super::client::Connector;
+
 /// A credential is a few lines; more is a mistake.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
-
-/// A bucket or container, and how it is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BucketAccess {
-    /// Whose it is.
-    pub provider: Provider,
-    /// The bucket's or container's name.
-    pub bucket: String,
-    /// Where the store is, if not at its provider's usual address.
-    pub endpoint: Option<Url>,
-    /// A CA file to trust besides the system's roots.
-    pub ca_file: Option<PathBuf>,
-}
-
-/// Whose bucket it is, and what opens it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Provider {
-    /// Google Cloud Storage.
-    Google {
-        /// A service account's key file, in JSON.
-        key_file: PathBuf,
-    },
-    /// Amazon S3, or a store that speaks its protocol.
-    S3 {
-        /// The region, which is part of every signature.
-        region: String,
-        /// Whether the bucket stands in the path of an address, not in its host.
-        path_style: bool,
-        /// A file with the access key's id.
-        access_key_file: PathBuf,
-        /// A file with the secret access key.
-        secret_key_file: PathBuf,
-    },
-    /// Azure Blob Storage.
-    Azure {
-        /// The storage account.
-        account: String,
-        /// What is shown to it.
-        secret: AzureSecret,
-    },
-}
-
-/// What opens an Azure container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AzureSecret {
-    /// A file with a SAS token: a query such as `sv=…&sig=…`.
-    SasFile(PathBuf),
-    /// A file with the account's key.
-    KeyFile(PathBuf),
-}
-
-impl Provider {
-    /// The word for it in the configuration, and the scheme of an object's address.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Google { .. } => "gcs",
-            Self::S3 { .. } => "s3",
-            Self::Azure { .. } => "azure",
-        }
-    }
-
-    fn files(&self) -> Vec<&Path> {
-        match self {
-            Self::Google { key_file } => vec![key_file],
-            Self::S3 { access_key_file, secret_key_file, .. } => vec![access_key_file, secret_key_file],
-            Self::Azure { secret: AzureSecret::SasFile(file) | AzureSecret::KeyFile(file), .. } => vec![file],
-        }
-    }
-}
-
-impl BucketAccess {
-    /// The address of an object for people and for its notice: `gs://bucket/key`, `s3://bucket/key`,
-    /// `azure://account/container/key`. Never with a token.
-    #[must_use]
-    pub fn uri(&self, key: &str) -> String {
-        match &self.provider {
-            Provider::Google { .. } => format!("gs://{}/{key}", self.bucket),
-            Provider::S3 { .. } => format!("s3://{}/{key}", self.bucket),
-            Provider::Azure { account, .. } => format!("azure://{account}/{}/{key}", self.bucket),
-        }
-    }
-}
-
-impl fmt::Display for BucketAccess {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.uri("").trim_end_matches('/'))
-    }
-}
 
 /// Why a bucket cannot be used at all as things are.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -312,73 +217,6 @@ fn read_secret(path: &Path) -> Result<Secret, ConnectError> {
 /// The pairs of a SAS token. Split first and decoded then: a value may hold an encoded `&`.
 fn sas_pairs(sas: &Secret) -> Vec<(String, String)> {
     url::form_urlencoded::parse(sas.expose().trim_start_matches('?').as_bytes()).into_owned().collect()
-}
-
-/// Gives `object_store` the house's HTTP client.
-#[derive(Debug)]
-struct Connector {
-    client: reqwest::Client,
-    keeps_gzip: bool,
-}
-
-impl HttpConnector for Connector {
-    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Service { client: self.client.clone(), keeps_gzip: self.keeps_gzip }))
-    }
-}
-
-#[derive(Debug)]
-struct Service {
-    client: reqwest::Client,
-    /// Google inflates an object that is stored as gzip for whoever does not say that it may come as it is; its length,
-    /// its checksum and ranges of it are then not to be had.
-    keeps_gzip: bool,
-}
-
-/// An address that the rule of the house forbids.
-#[derive(Debug, thiserror::Error)]
-#[error("plain http goes to this machine only; use https")]
-struct PlainHttp;
-
-#[async_trait]
-impl HttpService for Service {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let (parts, body) = request.into_parts();
-        let mut url =
-            Url::parse(&parts.uri.to_string()).map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
-        // A blank is signed as `%20` and written as forms have it; what checks the signature may read the address literally.
-        if let Some(query) = url.query().filter(|query| query.contains('+')) {
-            let query = query.replace('+', "%20");
-            url.set_query(Some(&query));
-        }
-        if !crate::net::is_allowed(&url) {
-            return Err(HttpError::new(HttpErrorKind::Unknown, PlainHttp));
-        }
-        let is_object = url.query_pairs().all(|(name, _)| name != "list-type");
-        let mut request = reqwest::Request::new(parts.method, url);
-        *request.headers_mut() = parts.headers;
-        if self.keeps_gzip && is_object {
-            request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("gzip"));
-        }
-        *request.body_mut() = Some(reqwest::Body::wrap(body));
-        let answer = self.client.execute(request).await.map_err(http_error)?;
-        let (parts, body) = http::Response::<reqwest::Body>::from(answer).into_parts();
-        Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(body.map_err(http_error))))
-    }
-}
-
-/// A network error without the address, whose query may be a secret.
-fn http_error(error: reqwest::Error) -> HttpError {
-    let kind = if error.is_connect() {
-        HttpErrorKind::Connect
-    } else if error.is_timeout() {
-        HttpErrorKind::Timeout
-    } else if error.is_decode() || error.is_body() {
-        HttpErrorKind::Interrupted
-    } else {
-        HttpErrorKind::Request
-    };
-    HttpError::new(kind, error.without_url())
 }
 
 #[cfg(test)]
