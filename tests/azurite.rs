@@ -3,19 +3,17 @@
 
 #![cfg(feature = "sandbox")]
 
-#[path = "common/azurite.rs"]
-mod azurite;
-#[path = "common/peers.rs"]
-mod peers;
+mod common;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use azurite::{ACCOUNT, Azurite};
+use common::azurite::{ACCOUNT, Azurite};
+use common::net::client;
+use common::wait::{in_time, until_async};
 use longshore::access::{TokenSource as _, VendorTokens};
 use longshore::clock::{Clock as _, SystemClock, UnixMs};
 use longshore::error::{Class, Classify as _};
-use longshore::net::{HttpLimits, http_client};
 use longshore::notice::{FeedName, Metadata, Notice, NoticeId};
 use longshore::ops::Context;
 use longshore::payload::{ByteStream, FetchSettings, PayloadError, PayloadLimits, PayloadOpener};
@@ -23,9 +21,6 @@ use longshore::sandbox::sample::{Compression, Kind, SampleSpec};
 use longshore::sandbox::{AccountKey, ContainerGrant, Sandbox, SandboxSettings, TenantFault, container_sas};
 use tokio_util::sync::CancellationToken;
 use url::Url;
-
-/// Far more than any step takes.
-const LIMIT: Duration = Duration::from_secs(60);
 
 const CONTAINER: &str = "batchtoprocess";
 
@@ -40,7 +35,7 @@ fn sas(key: &AccountKey, permissions: &str, expiry: UnixMs) -> String {
 async fn a_container_sas_of_ours_opens_azurite_until_it_expires() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(azurite) = Azurite::start(folder.path(), AccountKey::generate(), 0).await else { return };
-    let http = http_client(None, HttpLimits::default()).expect("a client");
+    let http = client();
     azurite.create_container(&http, CONTAINER).await;
     let soon = SystemClock.now().plus(Duration::from_secs(3_600));
     let blob = |query: &str| format!("{}/{CONTAINER}/Customers/2026-01-01/a%20b.jsonl?{query}", azurite.base);
@@ -86,7 +81,7 @@ fn notice(uri: &str) -> Notice {
 /// The rest of a stream.
 async fn rest(stream: &mut ByteStream) -> Result<Vec<u8>, PayloadError> {
     let mut bytes = Vec::new();
-    while let Some(piece) = tokio::time::timeout(LIMIT, stream.next()).await.expect("it moves")? {
+    while let Some(piece) = in_time("it moves", stream.next()).await? {
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes)
@@ -96,7 +91,7 @@ async fn rest(stream: &mut ByteStream) -> Result<Vec<u8>, PayloadError> {
 async fn downloads_from_azurite_survive_tokens_that_expire_and_keys_that_are_rotated() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(azurite) = Azurite::start(folder.path(), AccountKey::generate(), 0).await else { return };
-    let http = http_client(None, HttpLimits::default()).expect("a client");
+    let http = client();
     azurite.create_container(&http, CONTAINER).await;
     // Long enough that most of it is still with Azurite when the reader stands still.
     let block = SampleSpec { compression: Compression::None, ..SampleSpec::new(Kind::Items, 4_000) }.to_vec();
@@ -132,20 +127,15 @@ async fn downloads_from_azurite_survive_tokens_that_expire_and_keys_that_are_rot
     let held = tokens.current().await.expect("tokens");
     let blob = Url::parse(&uri).expect("a URL");
     let url = held.for_blob(&blob).expect("a token for it").url_for(&blob);
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
-    let refused = async {
-        while http.head(url.clone()).send().await.expect("answered").status() != 403 {
-            tick.tick().await;
-        }
-    };
-    tokio::time::timeout(LIMIT, refused).await.expect("the token expires");
+    let is_refused = async || http.head(url.clone()).send().await.expect("answered").status() == 403;
+    until_async("the token has expired", is_refused).await;
     let error = rest(&mut opener.open_bytes(&notice)).await.expect_err("no token is in force");
     assert_eq!(error.class(), Class::Unauthorized, "{error}");
     assert!(!error.to_string().contains("sig="), "{error}");
     sandbox.clear_tenant_faults();
     let mut watch = tokens.watch();
     let newer = watch.wait_for(|now| now.as_ref().is_some_and(|now| now.generation > held.generation));
-    tokio::time::timeout(LIMIT, newer).await.expect("in time").expect("newer tokens");
+    drop(in_time("there are newer tokens", newer).await.expect("newer tokens"));
 
     // Rotated in mid-body: the same Azurite, killed and started again with another key, refuses the old tokens.
     let mut stream = opener.open_bytes(&notice);

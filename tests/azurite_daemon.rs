@@ -2,35 +2,30 @@
 
 #![cfg(feature = "sandbox")]
 
-#[path = "common/azurite.rs"]
-mod azurite;
-#[path = "common/peers.rs"]
-mod peers;
+mod common;
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use azurite::{ACCOUNT, Azurite};
+use common::azurite::{ACCOUNT, Azurite};
+use common::delivered;
+use common::net::client;
+use common::process::LIMIT;
+use common::wait::{in_time, looking, until_async};
 use longshore::clock::{Clock as _, SystemClock};
 use longshore::config::{Config, Files};
 use longshore::daemon::{self, Duty, Parts};
 use longshore::inbox::ledger::{Ledger, Selector};
-use longshore::net::{HttpLimits, http_client};
 use longshore::ops::Context;
 use longshore::sandbox::sample::{Kind, SampleSpec};
 use longshore::sandbox::{
     AccountKey, ContainerGrant, FileSource, PublishRequest, Sandbox, SandboxSettings, TenantFault, container_sas,
 };
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 const CONTAINER: &str = "batchtoprocess";
 const RECORDS: u64 = 200;
 const FILES: u64 = 30;
-/// Far more than any step takes on a busy machine.
-const LIMIT: Duration = Duration::from_secs(120);
 /// How long the tokens live that the vendor hands out.
 const TOKEN: Duration = Duration::from_secs(4);
 
@@ -67,36 +62,16 @@ async fn announce(sandbox: &Sandbox, azurite: &Azurite, files: std::ops::Range<u
 
 /// Waits until `wanted` notices are finished.
 async fn finished(ledger: &dyn Ledger, wanted: u64) {
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
-    let reached = async {
-        while ledger.summary().await.expect("readable").notices.finished < wanted {
-            tick.tick().await;
-        }
-    };
-    let in_time = tokio::time::timeout(LIMIT, reached).await.is_ok();
+    let is_so = async || ledger.summary().await.expect("readable").notices.finished >= wanted;
+    let in_time = tokio::time::timeout(LIMIT, looking(is_so)).await.is_ok();
     assert!(in_time, "{wanted} finished: {:#?}", ledger.summary().await.expect("readable").notices);
-}
-
-/// How often each item lies below `folder`.
-fn delivered(folder: &Path, items: &mut BTreeMap<String, u64>) {
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            delivered(&path, items);
-            continue;
-        }
-        for line in std::fs::read_to_string(&path).expect("text").lines() {
-            let record: Value = serde_json::from_str(line).expect("JSON");
-            *items.entry(record["identifier"]["sku"].as_str().expect("a key").to_owned()).or_default() += 1;
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_daemon_delivers_each_record_once_while_tokens_expire_and_a_key_is_rotated() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(azurite) = Azurite::start(&folder.path().join("azurite"), AccountKey::generate(), 0).await else { return };
-    let http = http_client(None, HttpLimits::default()).expect("a client");
+    let http = client();
     upload(&azurite, &http).await;
     // What it holds is on disk only once it has ended in peace.
     let (port, key) = (azurite.port(), azurite.key.clone());
@@ -124,13 +99,8 @@ async fn the_daemon_delivers_each_record_once_while_tokens_expire_and_a_key_is_r
     // Expired: the vendor hands out nothing until Azurite refuses every token that it has handed out.
     sandbox.add_tenant_fault(TenantFault { status: 503, retry_after: None, requests: None });
     let youngest = format!("{}?{}", address(&azurite, 0), sas(&azurite.key, "r", TOKEN));
-    let mut tick = tokio::time::interval(Duration::from_millis(100));
-    let expired = async {
-        while http.head(&youngest).send().await.expect("answered").status() != 403 {
-            tick.tick().await;
-        }
-    };
-    tokio::time::timeout(LIMIT, expired).await.expect("tokens expire");
+    let is_refused = async || http.head(&youngest).send().await.expect("answered").status() == 403;
+    until_async("tokens have expired", is_refused).await;
     announce(&sandbox, &azurite, 10..20).await;
     let refused = sandbox.vendor_state().tenant_refusals;
     sandbox.wait_until(LIMIT, |state| state.tenant_refusals > refused).await.expect("new tokens are asked for");
@@ -151,9 +121,8 @@ async fn the_daemon_delivers_each_record_once_while_tokens_expire_and_a_key_is_r
     finished(&*ledger, FILES).await;
 
     stop.cancel();
-    tokio::time::timeout(LIMIT, running).await.expect("in time").expect("no panic").expect("a good end");
-    let mut items = BTreeMap::new();
-    delivered(&folder.path().join("vendor/delivered"), &mut items);
+    in_time("it has ended", running).await.expect("no panic").expect("a good end");
+    let items = delivered::named(&folder.path().join("vendor/delivered"), "/identifier/sku");
     assert_eq!(items.len() as u64, FILES * RECORDS, "each record was delivered");
     assert!(items.values().all(|times| *times == 1), "and none twice");
     azurite.stop().await;

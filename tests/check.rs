@@ -2,23 +2,15 @@
 
 #![cfg(feature = "sandbox")]
 
-use std::path::Path;
-use std::process::Output;
-use std::time::Duration;
+mod common;
 
+use std::process::Output;
+
+use common::place::Place;
+use common::process;
+use common::wait::in_time;
 use longshore::sandbox::{Sandbox, SandboxSettings};
 use serde_json::Value;
-use tokio::process::Command;
-
-/// Far more than the program takes.
-const LIMIT: Duration = Duration::from_secs(120);
-
-async fn longshore(config: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-    command.arg("--config").arg(config).args(arguments).kill_on_drop(true);
-    command.env_remove("CREDENTIALS_DIRECTORY").env_remove("LONGSHORE_LOG_LEVEL").env_remove("LONGSHORE_LOG_FORMAT");
-    tokio::time::timeout(LIMIT, command.output()).await.expect("it ends").expect("it starts")
-}
 
 fn code(output: &Output) -> i32 {
     output.status.code().expect("an exit code")
@@ -28,23 +20,7 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error} in {output:?}"))
 }
 
-fn configuration(sandbox: &Sandbox, integration_name: &str) -> String {
-    let settings = sandbox.settings();
-    format!(
-        r#"
-[identity]
-authority = "{}"
-client_id = "{}"
-scope = "{}"
-certificates = "{}"
-ca_file = "{}"
-
-[[feed]]
-name = "eg"
-type = "service-bus"
-tenant_service = "{}"
-integration_name = "{integration_name}"
-
+const MORE: &str = r#"
 [[route]]
 name = "items"
 blob_types = ["Gateway.Item*"]
@@ -63,14 +39,14 @@ path = "out"
 
 [inbox]
 path = "inbox.db"
-"#,
-        sandbox.authority(),
-        settings.client_id,
-        settings.scope,
-        sandbox.certificates().display(),
-        sandbox.ca_file().display(),
-        sandbox.tenant_service(),
-    )
+"#;
+
+/// A sandbox, and a configuration that is let in there.
+async fn sandbox() -> (Place, Sandbox) {
+    let place = Place::new();
+    let sandbox = Sandbox::start(SandboxSettings::new(place.folder())).await.expect("the sandbox starts");
+    place.configure(&(sandbox.configuration_of_access() + MORE));
+    (place, sandbox)
 }
 
 /// Every step, as `way: step` and its result.
@@ -89,12 +65,8 @@ fn steps(report: &Value) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn check_connect_walks_every_way_and_names_the_step_that_fails() {
-    let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("the sandbox starts");
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("longshore.toml");
-
-    std::fs::write(&config, configuration(&sandbox, "longshore")).expect("written");
-    let output = longshore(&config, &["check", "--connect", "--json"]).await;
+    let (place, sandbox) = sandbox().await;
+    let output = place.output(&["check", "--connect", "--json"]).await;
     let report = json(&output);
     assert_eq!(code(&output), 0, "{report:#}");
     assert_eq!(report["ok"], true);
@@ -113,13 +85,13 @@ async fn check_connect_walks_every_way_and_names_the_step_that_fails() {
     ] {
         assert!(found.iter().any(|(name, _)| name == step), "{step} is among {found:#?}");
     }
-    assert!(!folder.path().join("inbox.db").exists(), "the inbox was not made");
-    assert!(!folder.path().join("out").exists(), "the sink's folder was not made");
+    assert!(!place.path("inbox.db").exists(), "the inbox was not made");
+    assert!(!place.path("out").exists(), "the sink's folder was not made");
     let shown = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(!shown.contains("sig=") && !shown.contains("Bearer "), "{shown}");
 
-    std::fs::write(&config, configuration(&sandbox, "somebody-else")).expect("written");
-    let output = longshore(&config, &["check", "--connect"]).await;
+    place.reconfigure(|text| text.replace("integration_name = \"longshore\"", "integration_name = \"somebody-else\""));
+    let output = place.output(&["check", "--connect"]).await;
     let shown = String::from_utf8_lossy(&output.stdout);
     assert_eq!(code(&output), 69, "{shown}");
     let failed = shown.lines().find(|line| line.contains("FAIL")).expect("a step that failed");
@@ -130,24 +102,20 @@ async fn check_connect_walks_every_way_and_names_the_step_that_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_of_the_environment_sees_nothing_of_what_goes_to_loopback() {
-    let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("the sandbox starts");
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("longshore.toml");
-    std::fs::write(&config, configuration(&sandbox, "longshore")).expect("written");
+    let (place, sandbox) = sandbox().await;
     let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("http://{}", trap.local_addr().expect("bound"));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-    command.arg("--config").arg(&config).args(["check", "--connect"]).kill_on_drop(true);
+    let mut command = place.command(&["check", "--connect"]);
     command.env("HTTP_PROXY", &address).env("http_proxy", &address).env("HTTPS_PROXY", &address);
     tokio::select! {
-        output = tokio::time::timeout(LIMIT, command.output()) => {
-            let output = output.expect("it ends").expect("it starts");
+        output = in_time("it has ended", command.output()) => {
+            let output = output.expect("it starts");
             assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stdout));
         }
         caught = trap.accept() => panic!("the proxy was asked: {caught:?}"),
     }
     command.env("HTTPS_PROXY", "socks://user:canary@nowhere:x");
-    let output = tokio::time::timeout(LIMIT, command.output()).await.expect("it ends").expect("it starts");
+    let output = process::output(command).await;
     let shown = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_ne!(code(&output), 0);
     assert!(shown.contains("the variable HTTPS_PROXY names") && !shown.contains("canary"), "{shown}");
@@ -156,39 +124,36 @@ async fn a_proxy_of_the_environment_sees_nothing_of_what_goes_to_loopback() {
 
 #[tokio::test]
 async fn check_says_which_route_takes_a_blob_type() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("longshore.toml");
-    std::fs::create_dir(folder.path().join("certificates")).expect("a folder");
-    std::fs::write(folder.path().join("certificates/a.pem"), "pem").expect("written");
+    let place = Place::new();
+    std::fs::create_dir(place.path("certificates")).expect("a folder");
+    place.write("certificates/a.pem", "pem");
     let text = include_str!("../deploy/smallest.toml").replace("/etc/longshore/certificates", "certificates");
-    let text = text.replace("blob_types = [\"*\"]", "blob_types = [\"Gateway.*\"]");
-    std::fs::write(&config, text).expect("written");
-    let taken = longshore(&config, &["check", "--blob-type", "gateway.ItemChanges"]).await;
+    place.configure(&text.replace("blob_types = [\"*\"]", "blob_types = [\"Gateway.*\"]"));
+    let taken = place.output(&["check", "--blob-type", "gateway.ItemChanges"]).await;
     assert_eq!(
         String::from_utf8_lossy(&taken.stdout),
         "gateway.ItemChanges from feed eg\n  goes by route everything to sink files\n"
     );
-    let skipped = json(&longshore(&config, &["check", "--blob-type", "Customers", "--json"]).await);
+    let skipped = json(&place.output(&["check", "--blob-type", "Customers", "--json"]).await);
     assert_eq!(skipped["feeds"][0]["targets"], serde_json::json!([]));
     assert_eq!(skipped["feeds"][0]["skipped"], "no route takes blob type \"Customers\" from feed eg");
 }
 
 #[tokio::test]
 async fn a_wrong_configuration_ends_in_78_and_a_wrong_command_line_in_64() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let config = folder.path().join("longshore.toml");
-    std::fs::write(&config, "[identity]\ncolour = 1\n").expect("written");
-    let output = longshore(&config, &["check"]).await;
+    let place = Place::new();
+    place.write("longshore.toml", "[identity]\ncolour = 1\n");
+    let output = place.output(&["check"]).await;
     assert_eq!(code(&output), 78);
     assert!(output.stdout.is_empty());
     let shown = String::from_utf8_lossy(&output.stderr);
     assert!(shown.contains("longshore.toml:2:1]") && shown.contains("`identity.colour` is not a key"), "{shown}");
-    let report = json(&longshore(&config, &["check", "--json"]).await);
+    let report = json(&place.output(&["check", "--json"]).await);
     assert_eq!(report["ok"], false);
     let finding = report["findings"].as_array().expect("findings").iter().find(|finding| finding["line"] == 2);
     assert_eq!(finding.expect("on line 2")["message"], "`identity.colour` is not a key");
 
-    assert_eq!(code(&longshore(&folder.path().join("nowhere"), &["check"]).await), 78);
-    assert_eq!(code(&longshore(&config, &["chekc"]).await), 64);
-    assert_eq!(code(&longshore(&config, &["--help"]).await), 0);
+    assert_eq!(code(&process::output(process::command(&place.path("nowhere"), &["check"])).await), 78);
+    assert_eq!(code(&place.output(&["chekc"]).await), 64);
+    assert_eq!(code(&place.output(&["--help"]).await), 0);
 }

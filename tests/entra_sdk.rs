@@ -2,8 +2,7 @@
 
 #![cfg(feature = "sandbox")]
 
-#[path = "common/peers.rs"]
-mod peers;
+mod common;
 
 use std::path::Path;
 use std::process::Output;
@@ -29,7 +28,7 @@ async fn get_token(python: &Path, sandbox: &Sandbox, certificate: &Path, scope: 
 
 #[tokio::test]
 async fn the_python_sdk_gets_a_token_with_a_registered_certificate_and_with_no_other() {
-    let Some(python) = peers::peer("venv/bin/python") else { return };
+    let Some(python) = common::peers::peer("venv/bin/python") else { return };
     let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("started");
     let own = sandbox.certificates().join("longshore.pem");
     let scope = sandbox.settings().scope.clone();

@@ -2,8 +2,7 @@
 
 #![cfg(feature = "sandbox")]
 
-#[path = "common/peers.rs"]
-mod peers;
+mod common;
 
 use std::process::Output;
 use std::time::Duration;
@@ -29,7 +28,7 @@ async fn read(python: &std::path::Path, sandbox: &Sandbox, key_file: &std::path:
 
 #[tokio::test]
 async fn googles_library_lists_and_reads_with_the_key_file_and_with_no_other() {
-    let Some(python) = peers::peer("venv/bin/python") else { return };
+    let Some(python) = common::peers::peer("venv/bin/python") else { return };
     let settings = SandboxSettings { bucket_page_max: 2, ..SandboxSettings::default() };
     let sandbox = Sandbox::start(settings).await.expect("started");
     let mut keys = Vec::new();

@@ -1,14 +1,14 @@
 //! Microsoft's own SDKs against the sandbox's broker: they judge whether what it speaks is Service Bus.
 
-#[path = "common/peers.rs"]
-mod peers;
+mod common;
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
+use common::net;
+use common::peers::peer;
 use longshore::sandbox::broker::{Broker, BrokerSettings, QueueState};
 use tokio::process::Command;
 
@@ -24,21 +24,12 @@ struct Judged {
 }
 
 async fn start() -> Judged {
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate = rcgen::generate_simple_self_signed(names).expect("a certificate");
+    let certificate = net::certificate();
     let dir = tempfile::tempdir().expect("a folder");
     let ca_file = dir.path().join("ca.pem");
     std::fs::write(&ca_file, certificate.cert.pem()).expect("written");
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(certificate.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| {
-            builder.with_no_client_auth().with_single_cert(vec![certificate.cert.der().clone()], key.into())
-        })
-        .expect("a TLS configuration");
     let settings = BrokerSettings {
-        tls: Some((SocketAddr::from(([127, 0, 0, 1], 0)), Arc::new(tls))),
+        tls: Some((SocketAddr::from(([127, 0, 0, 1], 0)), net::server_of(&certificate))),
         lock_duration: LOCK,
         ..BrokerSettings::new().topic("t1", &["s1"])
     };
@@ -77,7 +68,7 @@ async fn judge(program: &Path, script: &str, arguments: &[&OsStr]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_python_sdk_finds_a_service_bus() {
-    let Some(python) = peers::peer("venv/bin/python") else { return };
+    let Some(python) = peer("venv/bin/python") else { return };
     let judged = start().await;
     let key = judged.broker.key();
     let (connection, tls) = (judged.connection_string(), judged.tls_address());
@@ -90,7 +81,7 @@ async fn the_python_sdk_finds_a_service_bus() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_node_sdk_finds_a_service_bus() {
-    let Some(package) = peers::peer("node_modules/@azure/service-bus/package.json") else { return };
+    let Some(package) = peer("node_modules/@azure/service-bus/package.json") else { return };
     let peers = package.ancestors().nth(4).expect("it lies four folders deep");
     let judged = start().await;
     let (connection, key) = (judged.connection_string(), judged.broker.key());

@@ -1,22 +1,17 @@
 //! The unit under a real systemd, booted in a container: it starts, is watched, is stopped and restarted.
 
+mod common;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use common::peers::{home, leave_out};
+use common::process::PROGRAM;
+
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn peers() -> PathBuf {
-    std::env::var_os("LONGSHORE_PEERS_DIR").map_or_else(|| repository().join("target/peers"), PathBuf::from)
-}
-
-/// Says what is left out; in CI nothing may be.
-fn leave_out(why: &str) {
-    println!("left out: {why}");
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "left out in CI: {why}");
 }
 
 #[test]
@@ -24,7 +19,7 @@ fn the_unit_passes_systemd_analyze_verify() {
     let unit = std::fs::read_to_string(repository().join("systemd/longshore.service")).expect("the unit");
     let folder = tempfile::tempdir().expect("a folder");
     // verify looks for the program where the unit says it is installed.
-    let installed = unit.replace("/usr/bin/longshore", env!("CARGO_BIN_EXE_longshore"));
+    let installed = unit.replace("/usr/bin/longshore", PROGRAM);
     let path = folder.path().join("longshore.service");
     std::fs::write(&path, installed).expect("a copy of the unit");
     let Ok(output) = Command::new("systemd-analyze").arg("verify").arg("--man=no").arg(&path).output() else {
@@ -36,7 +31,7 @@ fn the_unit_passes_systemd_analyze_verify() {
 
 #[test]
 fn a_real_systemd_starts_watches_stops_and_restarts_the_daemon() {
-    let base = peers().join("systemd-root");
+    let base = home().join("systemd-root");
     if !base.join(".complete").exists() {
         return leave_out("tests/systemd/install has not made its Debian");
     }
@@ -52,7 +47,7 @@ fn a_real_systemd_starts_watches_stops_and_restarts_the_daemon() {
         .args(["--private-network", "--boot", "--console=read-only", "--quiet"])
         .arg(format!("--directory={}", base.display()))
         .arg(format!("--bind={}:/results", results.display()))
-        .arg(bind(Path::new(env!("CARGO_BIN_EXE_longshore")), "/usr/bin/longshore"))
+        .arg(bind(Path::new(PROGRAM), "/usr/bin/longshore"))
         .arg(bind(&repository().join("systemd/longshore.service"), "/etc/systemd/system/longshore.service"))
         .arg(bind(&repository().join("systemd/sysusers.conf"), "/usr/lib/sysusers.d/longshore.conf"))
         .arg(bind(&overlay.join("drop-in.conf"), "/etc/systemd/system/longshore.service.d/test.conf"))

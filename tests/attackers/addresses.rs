@@ -1,13 +1,14 @@
 //! The address in a notice is untrusted: it reaches only what the vendor's token answer named.
 
-use longshore::inbox::Ledger as _;
-use longshore::inbox::ledger::{NoticeLine, Selector};
+use longshore::inbox::ledger::NoticeLine;
 use longshore::notice::NoticeId;
 use longshore::sandbox::{FileSource, PublishRequest};
 use url::Url;
 
+use crate::common::net;
+use crate::common::process::Daemon;
+use crate::common::vendor::World;
 use crate::traps::{Store, Trap};
-use crate::world::{Daemon, World};
 
 /// What becomes of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,9 +184,7 @@ fn tricks(store: &Url, trap: &str) -> Vec<(&'static str, String, End)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_reaches_only_what_the_vendor_named_whatever_it_tries() {
     let world = World::new("[work]\nordering = \"none\"\nretry_min = \"100ms\"\nretry_max = \"1s\"\n").await;
-    let config = std::fs::read_to_string(&world.config).expect("the configuration");
-    let config = config.replace("listen = \"\"", "listen = \"127.0.0.1:0\"");
-    std::fs::write(&world.config, config).expect("written");
+    world.tell_on("127.0.0.1:0");
     let trap = Trap::new().await;
     let store = Store::new(&world.sandbox, &trap).await;
     let tricks = tricks(&store.base, &trap.address.to_string());
@@ -205,8 +204,7 @@ async fn an_address_reaches_only_what_the_vendor_named_whatever_it_tries() {
     let log = daemon.stop().await;
 
     // The broker keeps the order, so that the n-th trick is notice n.
-    let lines =
-        world.inbox().notices(Selector { limit: Some(1_000), ..Selector::default() }).await.expect("the notices");
+    let lines = world.notices().await;
     let line = |number: usize| -> &NoticeLine {
         lines.iter().find(|line| line.id == NoticeId(number as i64 + 1)).expect("every notice is there")
     };
@@ -275,7 +273,6 @@ pub async fn ask(daemon: &Daemon, page: &str) -> String {
     let line = log.lines().find(|line| line.contains("serving health and metrics")).expect("it says where");
     let address = line.rsplit_once("127.0.0.1:").expect("an address").1;
     let port: String = address.chars().take_while(char::is_ascii_digit).collect();
-    let client = longshore::net::http_client(None, longshore::net::HttpLimits::default()).expect("a client");
-    let answer = client.get(format!("http://127.0.0.1:{port}/{page}")).send().await.expect("an answer");
+    let answer = net::client().get(format!("http://127.0.0.1:{port}/{page}")).send().await.expect("an answer");
     answer.text().await.expect("text")
 }

@@ -5,14 +5,12 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use longshore::inbox::Ledger as _;
-use longshore::inbox::ledger::{NoticeLine, NoticeState, Selector};
+use longshore::inbox::ledger::NoticeState;
 use longshore::sandbox::{FileSource, PublishRequest};
 use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 
-use crate::canary::told;
-use crate::world::World;
+use crate::common::vendor::World;
 
 /// Small, so that small bombs are beyond them.
 const LIMITS: &str = "[work]\nordering = \"none\"\n[limits]\nrecord_bytes_max = \"64KiB\"\ndepth_max = 32\nrecords_max = 1000\n\
@@ -209,9 +207,7 @@ fn bombs() -> Vec<Bomb> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bomb_has_a_named_outcome_and_little_memory_is_taken() {
     let world = World::new(LIMITS).await;
-    let config = std::fs::read_to_string(&world.config).expect("the configuration");
-    assert!(config.contains("[[route]]"), "{config}");
-    std::fs::write(&world.config, config.replacen("[[route]]", &format!("{OUTSIDE}[[route]]"), 1)).expect("written");
+    world.reconfigure(|text| text.replacen("[[route]]", &format!("{OUTSIDE}[[route]]"), 1));
     let bombs = bombs();
     for bomb in &bombs {
         let path = world.folder().join(format!("bomb of {}", bomb.name));
@@ -232,7 +228,7 @@ async fn every_bomb_has_a_named_outcome_and_little_memory_is_taken() {
     daemon.stop().await;
     assert!(peak < MEMORY_KB_MAX, "{peak} kB were taken");
 
-    let lines = notices(&world).await;
+    let lines = world.notices().await;
     let mut wrong = Vec::new();
     for bomb in &bombs {
         let line = lines.iter().find(|line| line.blob_type == bomb.name).unwrap_or_else(|| panic!("{}", bomb.name));
@@ -248,10 +244,6 @@ async fn every_bomb_has_a_named_outcome_and_little_memory_is_taken() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-async fn notices(world: &World) -> Vec<NoticeLine> {
-    world.inbox().notices(Selector { limit: Some(1_000), ..Selector::default() }).await.expect("the notices")
-}
-
 fn zipped(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);
@@ -265,10 +257,9 @@ fn zipped(entries: &[(&str, &[u8])]) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_archive_that_is_a_bomb_has_a_named_outcome() {
     let mut world = World::new("[limits]\nratio_max = 100\n").await;
-    let config = std::fs::read_to_string(&world.config).expect("the configuration");
     let feed = world.sandbox.configuration_of_drop();
     let bounds = "entries_max = 10\nunpacked_bytes_max = \"4MiB\"\nfile_bytes_max = \"6MiB\"\n";
-    std::fs::write(&world.config, format!("{config}\n{feed}{bounds}")).expect("written");
+    world.reconfigure(|text| format!("{text}\n{feed}{bounds}"));
     let names: Vec<String> = (0..11).map(|n| format!("{n}.csv")).collect();
     let many: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"id\n1\n"[..])).collect();
     let noise = noise(30);
@@ -292,10 +283,10 @@ async fn every_archive_that_is_a_bomb_has_a_named_outcome() {
     let daemon = world.start(&["run"]);
     let count = archives.len() as u64;
     world.wait("all have ended", |summary| summary.notices.quarantined >= count && summary.notices.finished == 1).await;
-    told(&daemon, "is larger than 6291456 bytes (`file_bytes_max`), and is left where it is", 1).await;
+    daemon.says("is larger than 6291456 bytes (`file_bytes_max`), and is left where it is").await;
     daemon.stop().await;
     world.assert_each_record_once();
-    let lines = notices(&world).await;
+    let lines = world.notices().await;
     for (name, _, reason) in &archives {
         let told = lines.iter().filter_map(|line| line.reason.as_deref()).any(|told| told.contains(reason));
         assert!(told, "{name} is told: {lines:#?}");

@@ -5,10 +5,9 @@
 mod addresses;
 mod bombs;
 mod canary;
-mod canary_drop;
+#[path = "../common/mod.rs"]
+mod common;
+mod hook;
 mod messages;
 mod sealed;
 mod traps;
-#[allow(dead_code, reason = "the world of the daemon's tests has more in it")]
-#[path = "../daemon/world.rs"]
-mod world;

@@ -1,11 +1,10 @@
 //! Whoever may publish to the topic cannot keep the daemon down, nor hold up what others publish.
 
 use bytes::Bytes;
-use longshore::inbox::Ledger as _;
-use longshore::inbox::ledger::Selector;
 
 use crate::addresses::ask;
-use crate::world::World;
+use crate::common::process::LIMIT;
+use crate::common::vendor::World;
 
 /// The bound of these tests; the largest messages here are well beyond it, and well below what their broker takes.
 const MORE: &str = "[work]\nordering = \"none\"\n";
@@ -70,8 +69,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_message_is_named_and_kept_and_its_neighbours_are_delivered() {
     let mut world = World::new(MORE).await;
-    let config = std::fs::read_to_string(&world.config).expect("the configuration");
-    std::fs::write(&world.config, config.replace("listen = \"\"", "listen = \"127.0.0.1:0\"")).expect("written");
+    world.tell_on("127.0.0.1:0");
     let topic = world.sandbox.settings().topic.clone();
     let messages = messages();
     for (name, message, _) in &messages {
@@ -91,7 +89,7 @@ async fn a_hostile_message_is_named_and_kept_and_its_neighbours_are_delivered() 
     let drained = world
         .sandbox
         .broker()
-        .wait_until(crate::world::LIMIT, |state| {
+        .wait_until(LIMIT, |state| {
             let queue = state.subscription(&path);
             queue.active + queue.locked == 0
         })
@@ -104,7 +102,7 @@ async fn a_hostile_message_is_named_and_kept_and_its_neighbours_are_delivered() 
     // Nothing went to the dead letters, and nothing came twice: no connection was lost over it.
     assert_eq!((drained.dead_lettered, drained.completed), (0, 2 * count + 1), "{drained:?}");
     assert!(metrics.contains("longshore_feed_connections_total{feed=\"eg\"} 1\n"), "{metrics}");
-    let lines = world.inbox().notices(Selector { limit: Some(100), ..Selector::default() }).await.expect("the notices");
+    let lines = world.notices().await;
     for (number, (name, _, reason)) in messages.iter().enumerate() {
         // The broker keeps the order: a neighbour, and the message.
         let line = lines.iter().find(|line| line.id.0 == 2 * number as i64 + 2).expect("every message is a notice");

@@ -1,15 +1,17 @@
 //! What is closed to others: files, old TLS, and every way around the checks of certificates.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt as _;
-use std::time::Duration;
 
-use longshore::net::{HttpLimits, http_client};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-use crate::world::{Daemon, LIMIT, World};
+use crate::common::net::client;
+use crate::common::process::{Daemon, PROGRAM};
+use crate::common::vendor::World;
+use crate::common::wait::in_time;
+use crate::hook::Hook;
 
 /// A ClientHello as browsers sent it before TLS 1.2; `minor` is 2 for TLS 1.1.
 fn client_hello(minor: u8) -> Vec<u8> {
@@ -47,56 +49,29 @@ async fn a_server_that_speaks_tls_1_1_gets_nothing() {
         let _ = stream.read_to_end(&mut answer).await;
         answer
     });
-    let client = http_client(None, HttpLimits::default()).expect("a client");
-    let error = client.get(format!("https://localhost:{port}/?sig=canary")).send().await.expect_err("refused");
+    let error = client().get(format!("https://localhost:{port}/?sig=canary")).send().await.expect_err("refused");
     assert!(error.is_connect(), "{error:?}");
-    let told = tokio::time::timeout(LIMIT, server).await.expect("in time").expect("no panic");
+    let told = in_time("the server is left", server).await.expect("no panic");
     // Behind the rest of our hello: an alert, protocol_version or illegal_parameter, and nothing else.
     assert!(told.ends_with(&[0x15, 3, 3, 0, 2, 2, 70]) || told.ends_with(&[0x15, 3, 3, 0, 2, 2, 47]), "{told:02x?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sender_that_speaks_tls_1_1_is_turned_away() {
-    let address = free_address();
-    let feed = format!(
-        "[[feed]]\nname = \"hook\"\ntype = \"webhook\"\nlisten = \"{address}\"\ncertificate_file = \"hook.pem\"\n\
-         key_file = \"hook-key.pem\"\nsecret_file = \"secret\"\n"
-    );
-    let world = World::new(&feed).await;
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-    std::fs::write(world.folder().join("hook.pem"), made.cert.pem()).expect("written");
-    std::fs::write(world.folder().join("hook-key.pem"), made.signing_key.serialize_pem()).expect("written");
-    std::fs::write(world.folder().join("secret"), "Bearer abc\n").expect("written");
-    let daemon = world.start(&["run"]);
+    let hook = Hook::new();
+    let world = World::new(&hook.feed()).await;
+    hook.hold(&world, "abc");
+    let daemon = world.run();
+    daemon.listens(hook.address).await;
     for minor in [0, 1, 2] {
-        let mut stream = connect(address, &daemon).await;
+        let mut stream = TcpStream::connect(hook.address).await.expect("it listens");
         stream.write_all(&client_hello(minor)).await.expect("sent");
         let mut answer = Vec::new();
-        let read = tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await;
-        assert!(read.is_ok(), "it is let go");
+        drop(daemon.in_time("it is let go", stream.read_to_end(&mut answer)).await);
         assert!(answer.is_empty() || answer[0] == 0x15, "an alert and no hello: {answer:02x?}");
         assert!(answer.len() < 20, "{answer:02x?}");
     }
     daemon.stop().await;
-}
-
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address")
-}
-
-async fn connect(address: SocketAddr, daemon: &Daemon) -> TcpStream {
-    let mut tick = tokio::time::interval(Duration::from_millis(20));
-    let connecting = async {
-        loop {
-            if let Ok(stream) = TcpStream::connect(address).await {
-                return stream;
-            }
-            tick.tick().await;
-        }
-    };
-    let connected = tokio::time::timeout(LIMIT, connecting).await;
-    connected.unwrap_or_else(|_| panic!("it does not listen:\n{}", daemon.log()))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +80,7 @@ async fn what_the_daemon_keeps_is_its_own_whatever_the_umask() {
     let sandbox: Vec<_> = files(&world);
     world.publish(2, 5).await;
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", "umask 000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_longshore"), "--config"]);
+    command.args(["-c", "umask 000; exec \"$0\" \"$@\"", PROGRAM, "--config"]);
     command.arg(&world.config).arg("run").stdin(std::process::Stdio::null()).kill_on_drop(true);
     let daemon = Daemon::start(command, world.folder());
     world.wait_finished(2).await;

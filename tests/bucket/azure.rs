@@ -3,17 +3,13 @@
 use std::time::Duration;
 
 use longshore::clock::{Clock as _, SystemClock};
-use longshore::net::{HttpLimits, http_client};
 use longshore::sandbox::{AccountKey, ContainerGrant, container_sas};
 
+use crate::common::azurite::{ACCOUNT, Azurite};
+use crate::common::net::client;
+use crate::common::place::{ALL, lay};
 use crate::front::Front;
-use crate::world::{ALL, World, days_ago, file, say, try_say};
-use azurite::{ACCOUNT, Azurite};
-
-#[allow(dead_code, reason = "other tests stop and kill it")]
-#[path = "../common/azurite.rs"]
-mod azurite;
-use crate::servers::peers;
+use crate::world::{World, days_ago, file};
 
 const CONTAINER: &str = "exports";
 
@@ -29,7 +25,7 @@ impl Azure {
     async fn start(secret: &str) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let azurite = Azurite::start(folder.path(), AccountKey::generate(), 0).await?;
-        let http = http_client(None, HttpLimits::default()).expect("a client");
+        let http = client();
         azurite.create_container(&http, CONTAINER).await;
         let front = Front::before(&format!("http://127.0.0.1:{}", azurite.port())).await;
         let keys = format!(
@@ -68,21 +64,18 @@ impl Azure {
 async fn a_container_is_delivered_under_a_sas_that_is_replaced_once_it_has_expired() {
     let Some(azure) = Azure::start("sas_file = \"sas\"").await else { return };
     let Azure { front, world, .. } = &azure;
-    let token = world.path("sas");
-    std::fs::write(&token, azure.sas("rl", -1)).expect("written");
+    world.write("sas", azure.sas("rl", -1));
     for (days, name) in [(9, "too-old"), (5, "old"), (0, "today")] {
         azure.put(days, name, name).await;
     }
-    let (status, said) = try_say(&world.config, &["check", "--connect"]).await;
+    let (status, said) = world.try_say(&["check", "--connect"]).await;
     assert!(!status.success() && said.contains("look at the key's file"), "{said}");
     let signature = azure.sas("rl", -1);
     let signature = signature.split("sig=").nth(1).expect("a signature").split('&').next().expect("a signature");
     assert!(!said.contains(signature), "a secret is shown: {said}");
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait("it says so", |summary| format!("{:?}", summary.daemons).contains("refuses us")).await;
-    let draft = world.path("draft");
-    std::fs::write(&draft, azure.sas("rl", 3_600)).expect("written");
-    std::fs::rename(&draft, &token).expect("renamed");
+    lay(&world.path("sas"), azure.sas("rl", 3_600));
     world.wait_finished(2).await;
     front.break_bodies(1_000, 4);
     azure.put(0, "today", "again").await;
@@ -96,13 +89,13 @@ async fn a_container_is_delivered_under_a_sas_that_is_replaced_once_it_has_expir
 async fn a_container_is_delivered_under_the_accounts_key() {
     let Some(azure) = Azure::start("account_key_file = \"key\"").await else { return };
     let Azure { azurite, front, world, .. } = &azure;
-    std::fs::write(world.path("key"), azurite.key.to_base64()).expect("written");
+    world.write("key", azurite.key.to_base64());
     azure.put(1, "with%20blank%20%C3%A4", "a").await;
     azure.put(0, "b", "b").await;
-    let checked = say(&world.config, &["check", "--connect"]).await;
+    let checked = world.say(&["check", "--connect"]).await;
     assert!(checked.contains("the bucket can be listed"), "{checked}");
     front.break_page(2);
-    let daemon = world.start();
+    let daemon = world.run();
     front.struck(1).await;
     world.wait_finished(2).await;
     daemon.stop().await;

@@ -13,11 +13,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use futures::StreamExt as _;
-use longshore::net::{HttpLimits, http_client};
 use tokio::sync::watch;
 
+use crate::common::net::client;
+use crate::common::wait::in_time;
 use crate::key::KnownKeys;
-use crate::world::LIMIT;
 
 /// Objects on a page of Google's store, which has no pages of its own in XML.
 const PAGE: usize = 2;
@@ -84,7 +84,7 @@ impl Front {
     async fn start(server: &str, keys: Option<KnownKeys>, page: Option<usize>) -> Self {
         let shared = Arc::new(Shared {
             server: server.to_owned(),
-            http: http_client(None, HttpLimits::default()).expect("a client"),
+            http: client(),
             keys,
             page,
             manner: watch::Sender::new(Manner::Good),
@@ -158,7 +158,7 @@ impl Front {
 async fn wait(counter: &watch::Sender<u32>, times: u32) {
     let mut count = counter.subscribe();
     let waiting = count.wait_for(|count| *count >= times);
-    drop(tokio::time::timeout(LIMIT, waiting).await.expect("in time").expect("the front lives"));
+    drop(in_time(&format!("it has happened {times} times"), waiting).await.expect("the front lives"));
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Result<Response<Body>, Infallible> {

@@ -2,10 +2,11 @@
 
 use longshore::inbox::ledger::Summary;
 
+use crate::common::place::ALL;
 use crate::front::Front;
 use crate::key::ServiceKey;
 use crate::servers::Server;
-use crate::world::{ALL, World, days_ago, file, say, try_say};
+use crate::world::{World, days_ago, file};
 
 pub struct Google {
     pub server: Server,
@@ -43,10 +44,10 @@ async fn a_first_start_takes_ninety_days_and_later_looks_find_late_and_rewritten
     for (days, name) in [(95, "gone"), (89, "old"), (40, "a"), (40, "b"), (40, "c"), (1, "yesterday"), (0, "today")] {
         google.put(days, name).await;
     }
-    let checked = say(&world.config, &["check", "--connect"]).await;
+    let checked = world.say(&["check", "--connect"]).await;
     assert!(checked.contains("the bucket can be listed"), "{checked}");
     front.listed();
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(6).await;
     // An object that came late to a day that was listed before, and one with other content under an old name.
     google.put(2, "late").await;
@@ -63,7 +64,7 @@ async fn a_first_start_takes_ninety_days_and_later_looks_find_late_and_rewritten
     );
     assert!(listed.iter().all(|query| query.contains("prefix=20")), "never the whole bucket: {listed:?}");
     // The next process remembers: nothing is new to it, and the backfill is not listed again.
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait("it has looked", |summary| feed_says(summary, "0 new of")).await;
     daemon.stop().await;
     assert!(!front.listed().iter().any(|query| query.contains(&of_one)));
@@ -75,16 +76,16 @@ async fn an_object_that_is_rewritten_before_it_is_delivered_is_delivered_as_it_i
     let Some(google) = Google::start("", ALL).await else { return };
     let Google { world, server, .. } = &google;
     google.put(1, "first").await;
-    let hearing = world.spawn("listen");
+    let hearing = world.start(&["listen"]);
     world.wait("it is heard", |summary| summary.notices.heard == 1).await;
     hearing.stop().await;
     server.put_google(&format!("{}/first.jsonl.gz", days_ago(1)), file("second")).await;
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(2).await;
     daemon.stop().await;
     world.assert_each_once(&["second"]);
     let old = world.notices().await.remove(0);
-    let told = say(&world.config, &["show", &old.id.0.to_string()]).await;
+    let told = world.say(&["show", &old.id.0.to_string()]).await;
     assert!(told.contains("rewritten") || told.contains("replaced"), "{told}");
 }
 
@@ -93,7 +94,7 @@ async fn a_key_that_is_replaced_while_it_runs_is_used_at_once() {
     let Some(google) = Google::start("", ALL).await else { return };
     let Google { front, world, .. } = &google;
     google.put(0, "before").await;
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(1).await;
     let second = ServiceKey::new("second");
     front.keys().only(&second);
@@ -101,7 +102,7 @@ async fn a_key_that_is_replaced_while_it_runs_is_used_at_once() {
     google.put(0, "after").await;
     world.wait("it says so", |summary| feed_says(summary, "refuses us")).await;
     assert_eq!(world.notices().await.len(), 1, "nothing is heard under a key that is not in force");
-    let (_, said) = try_say(&world.config, &["check", "--connect"]).await;
+    let (_, said) = world.try_say(&["check", "--connect"]).await;
     assert!(said.contains("look at the key's file"), "{said}");
     second.write(&world.path("key.json"));
     world.wait_finished(2).await;
@@ -119,7 +120,7 @@ async fn a_listing_that_breaks_in_mid_page_is_begun_anew_and_loses_nothing() {
     }
     // The first day has three pages, and the second one breaks.
     front.break_page(1);
-    let daemon = world.start();
+    let daemon = world.run();
     front.struck(1).await;
     world.wait_finished(5).await;
     daemon.stop().await;
@@ -134,7 +135,7 @@ async fn a_connection_that_is_reset_in_mid_file_costs_no_record_and_doubles_none
     google.put(0, "b").await;
     // More often than the library tries by itself.
     front.break_bodies(1_000, 6);
-    let daemon = world.start();
+    let daemon = world.run();
     front.struck(6).await;
     world.wait_finished(2).await;
     daemon.stop().await;
@@ -150,15 +151,15 @@ async fn a_daemon_that_is_killed_in_mid_file_and_in_mid_listing_goes_on_where_it
         google.put(3, name).await;
     }
     front.hold_bodies(3_000);
-    let daemon = world.start();
+    let daemon = world.run();
     front.struck(1).await;
     daemon.kill().await;
     front.break_page(3);
-    let daemon = world.start();
+    let daemon = world.run();
     front.struck(1).await;
     daemon.kill().await;
     front.be_good();
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(5).await;
     daemon.stop().await;
     world.assert_each_once(&names);
@@ -171,29 +172,28 @@ async fn what_the_bucket_holds_is_told_and_any_object_can_be_taken_by_hand_once(
     let Google { world, .. } = &google;
     google.put(1, "yesterday").await;
     google.put(200, "ancient").await;
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(1).await;
     daemon.stop().await;
     google.put(0, "today").await;
-    let listed = say(&world.config, &["feed", "list", "export", "--json"]).await;
-    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    let listed = world.json(&["feed", "list", "export"]).await;
     let state = |day: usize| (&listed[day]["objects"][0]["path"], &listed[day]["objects"][0]["state"]);
     assert_eq!(state(0), (&format!("{}/today.jsonl.gz", days_ago(0)).into(), &serde_json::Value::Null));
     assert_eq!(state(1), (&format!("{}/yesterday.jsonl.gz", days_ago(1)).into(), &"finished".into()));
     let ancient = format!("{}/ancient.jsonl.gz", days_ago(200));
-    say(&world.config, &["feed", "fetch", "export", &ancient]).await;
+    world.say(&["feed", "fetch", "export", &ancient]).await;
     let heard = format!("{}/yesterday.jsonl.gz", days_ago(1));
     for taken in [&ancient, &heard] {
-        let (status, said) = try_say(&world.config, &["feed", "fetch", "export", taken]).await;
+        let (status, said) = world.try_say(&["feed", "fetch", "export", taken]).await;
         assert!(status.code() == Some(65) && said.contains("--again"), "{said}");
     }
-    let (status, said) = try_say(&world.config, &["feed", "fetch", "export", "nothing.gz"]).await;
+    let (status, said) = world.try_say(&["feed", "fetch", "export", "nothing.gz"]).await;
     assert!(!status.success() && said.contains("has no object"), "{said}");
     // The daemon delivers it, and its own look takes no second one.
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(3).await;
     world.assert_each_once(&["yesterday", "ancient", "today"]);
-    say(&world.config, &["feed", "fetch", "export", &ancient, "--again"]).await;
+    world.say(&["feed", "fetch", "export", &ancient, "--again"]).await;
     world.wait_finished(4).await;
     daemon.stop().await;
     assert_eq!(world.delivered().values().filter(|times| **times == 2).count(), 400);

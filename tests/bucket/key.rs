@@ -11,6 +11,8 @@ use longshore::clock::{Clock as _, SystemClock};
 use rcgen::{KeyPair, PKCS_RSA_SHA256, PublicKeyData as _, RsaKeySize};
 use serde::Deserialize;
 
+use crate::common::place::lay;
+
 const ACCOUNT: &str = "longshore@project.iam.gserviceaccount.com";
 
 /// A service account's key.
@@ -35,9 +37,7 @@ impl ServiceKey {
             "client_email": ACCOUNT,
             "token_uri": "https://oauth2.googleapis.com/token",
         });
-        let draft = path.with_extension("draft");
-        std::fs::write(&draft, file.to_string()).expect("written");
-        std::fs::rename(&draft, path).expect("renamed");
+        lay(path, file.to_string());
     }
 }
 

@@ -4,6 +4,8 @@
 #![cfg(feature = "sandbox")]
 
 mod azure;
+#[path = "../common/mod.rs"]
+mod common;
 mod front;
 mod google;
 mod key;

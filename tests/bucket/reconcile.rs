@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use longshore::net::{HttpLimits, http_client};
 use serde_json::{Value, json};
 
+use crate::common::net::{client, free_address};
+use crate::common::process::Daemon;
 use crate::google::Google;
-use crate::world::{Daemon, LIMIT, World, days_ago, gzip, say, try_say};
+use crate::world::{World, days_ago, gzip};
 
 const TYPED: &str = "backfill = \"5d\"\nblob_type = \"fft.export\"\nblob_type_from = \"record\"\n\
      record_blob_type = \"/eventName\"\nrecord = \"/payload\"";
@@ -43,13 +44,11 @@ struct Vendor {
 
 impl Vendor {
     async fn start(settle: &str) -> Option<Self> {
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-        let address = listener.local_addr().expect("an address");
-        drop(listener);
+        let address = free_address();
         let more = BOTH.replace("{address}", &address.to_string()).replace("{settle}", settle);
         let google = Google::start(TYPED, &more).await?;
-        std::fs::write(google.world.path("secret"), "Bearer it\n").expect("written");
-        Some(Self { google, address, http: http_client(None, HttpLimits::default()).expect("a client") })
+        google.world.write("secret", "Bearer it\n");
+        Some(Self { google, address, http: client() })
     }
 
     fn world(&self) -> &World {
@@ -57,14 +56,8 @@ impl Vendor {
     }
 
     async fn run(&self) -> Daemon {
-        let daemon = self.world().start();
-        let listens = async {
-            let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
-            while tokio::net::TcpStream::connect(self.address).await.is_err() {
-                tick.tick().await;
-            }
-        };
-        tokio::time::timeout(LIMIT, listens).await.expect("it listens in time");
+        let daemon = self.world().run();
+        daemon.listens(self.address).await;
         daemon
     }
 
@@ -84,8 +77,7 @@ impl Vendor {
 
     /// What is said about each day: how much was known, and how much missing.
     async fn gaps(&self) -> BTreeMap<String, (u64, u64)> {
-        let said = say(&self.world().config, &["reconcile", "--json"]).await;
-        let said: Value = serde_json::from_str(&said).expect("JSON");
+        let said = self.world().json(&["reconcile"]).await;
         let days = said[0]["days"].as_array().expect("days");
         let count = |day: &Value, name: &str| day[name].as_u64().expect("a number");
         days.iter()
@@ -130,8 +122,8 @@ async fn what_the_webhook_did_not_bring_is_delivered_from_the_export_once_and_th
     assert_eq!(world.delivered(), all(1).chain(all(2)).collect());
     let per_day = |day| (days_ago(day), (31, 20));
     assert_eq!(vendor.gaps().await, BTreeMap::from([per_day(1), per_day(2)]));
-    say(&world.config, &["audit"]).await;
-    let status = say(&world.config, &["status"]).await;
+    world.say(&["audit"]).await;
+    let status = world.say(&["status"]).await;
     let status = status.split_whitespace().collect::<Vec<_>>().join(" ");
     let told = format!("export against fft: {} 20 of 51 were missing (orders to files)", days_ago(1));
     assert!(status.contains(&told), "{status}");
@@ -166,7 +158,7 @@ async fn an_export_waits_for_events_that_are_still_on_their_way() {
     daemon.stop().await;
     assert_eq!(world.delivered(), BTreeMap::from([("0-1".to_owned(), 1), ("0-2".to_owned(), 1)]));
     assert_eq!(vendor.gaps().await, BTreeMap::from([(days_ago(0), (1, 1))]));
-    let told = say(&world.config, &["show", "1"]).await;
+    let told = world.say(&["show", "1"]).await;
     assert!(told.contains("may still bring"), "{told}");
 }
 
@@ -178,17 +170,11 @@ async fn work_with_an_end_does_what_can_be_done_and_says_until_when_the_rest_wai
     vendor.export(0, "all", &[line("order-created_event-v1", &order(0, 1))]).await;
     world.wait("it is heard", |summary| summary.notices.open == 1).await;
     daemon.stop().await;
-    let listener = world.spawn("listen");
-    let post = async {
-        let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
-        while tokio::net::TcpStream::connect(vendor.address).await.is_err() {
-            tick.tick().await;
-        }
-        vendor.post("ORDER_CREATED", order(0, 2)).await;
-    };
-    tokio::time::timeout(LIMIT, post).await.expect("in time");
+    let listener = world.start(&["listen"]);
+    listener.listens(vendor.address).await;
+    vendor.post("ORDER_CREATED", order(0, 2)).await;
     listener.stop().await;
-    let (status, said) = try_say(&world.config, &["work", "--until-empty"]).await;
+    let (status, said) = world.try_say(&["work", "--until-empty"]).await;
     assert_eq!(status.code(), Some(75), "{said}");
     let told = said.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(told.contains("what is left waits, until 20") && told.contains("(in 2 d"), "{told}");
@@ -201,11 +187,10 @@ async fn an_event_that_stands_in_two_batches_of_a_file_is_delivered_once_and_one
     for (keys, nameless) in [("", 1), ("nameless = \"leave-out\"\n", 0)] {
         let Some(vendor) = Vendor::start("0s").await else { return };
         let world = vendor.world();
-        let config = std::fs::read_to_string(&world.config).expect("the configuration");
-        let config = config
-            .replace("settle_after", &format!("{keys}settle_after"))
-            .replace("path = \"out\"", "path = \"out\"\nbatch_records_max = 10");
-        std::fs::write(&world.config, config).expect("written");
+        world.reconfigure(|text| {
+            let text = text.replace("settle_after", &format!("{keys}settle_after"));
+            text.replace("path = \"out\"", "path = \"out\"\nbatch_records_max = 10")
+        });
         let mut lines: Vec<String> = (0..ORDERS).map(|n| line("order-created_event-v1", &order(0, n))).collect();
         // At once behind its batch, and far behind it.
         lines.insert(12, line("order-created_event-v1", &order(0, 3)));
@@ -219,6 +204,6 @@ async fn an_event_that_stands_in_two_batches_of_a_file_is_delivered_once_and_one
         let twice = |n| delivered.iter().filter(|line| line.contains(&format!("\"0-{n}\""))).count();
         assert!((0..ORDERS).all(|n| twice(n) == 1), "{delivered:#?}");
         assert_eq!(delivered.iter().filter(|line| line.contains("no-id")).count(), nameless);
-        say(&world.config, &["audit"]).await;
+        world.say(&["audit"]).await;
     }
 }

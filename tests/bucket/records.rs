@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use longshore::inbox::ledger::NoticeState;
 
 use crate::google::Google;
-use crate::world::{World, days_ago, gzip, say, try_say};
+use crate::world::{World, days_ago, gzip};
 
 const TYPED: &str =
     "blob_type = \"fft.export\"\nblob_type_from = \"record\"\nrecord_blob_type = \"/eventName\"\nrecord = \"/payload\"";
@@ -70,13 +70,13 @@ async fn records_are_parents_and_children_by_their_own_blob_types() {
     let world = &google.world;
     // A pick job whose id is an order's must not count as that order.
     put(&google, 1, "a", &[pick_job("p1", "o1"), pick_job("o2", "o1"), pick_job("p2", "o2")]).await;
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait("three are parked", |summary| summary.parked.records == 3).await;
     assert_eq!(tables(world)["pick-jobs"], Vec::<String>::new());
     put(&google, 0, "b", &[order("o1"), event("stow-job-created_event-v1", "{\"id\":\"s1\"}")]).await;
     world.wait("two are woken", |summary| summary.parked.records == 1 && summary.notices.open == 0).await;
     assert_eq!(tables(world)["pick-jobs"], ["o2", "p1"]);
-    let known = say(&world.config, &["entities", "known", "--entity", "order", "o2"]).await;
+    let known = world.say(&["entities", "known", "--entity", "order", "o2"]).await;
     assert!(known.contains("not known"), "{known}");
     let woken = world.notices().await.into_iter().find(|notice| notice.woken_from.is_some()).expect("a woken notice");
     assert_eq!(woken.blob_type, "pick-job-created_event-v1");
@@ -86,8 +86,8 @@ async fn records_are_parents_and_children_by_their_own_blob_types() {
     let expected = [("orders", vec!["o1", "o2"]), ("pick-jobs", vec!["o2", "p1", "p2"])];
     let expected = expected.map(|(table, ids)| (table.to_owned(), ids.into_iter().map(str::to_owned).collect()));
     assert_eq!(tables(world), expected.into());
-    say(&world.config, &["audit"]).await;
-    let known = say(&world.config, &["entities", "known", "--entity", "pick-job", "o2"]).await;
+    world.say(&["audit"]).await;
+    let known = world.say(&["entities", "known", "--entity", "pick-job", "o2"]).await;
     assert!(known.contains("known by"), "{known}");
 }
 
@@ -97,13 +97,13 @@ async fn a_record_with_nothing_in_its_envelope_is_set_aside_whole() {
     let world = &google.world;
     let empty = "{\"id\":\"e-7\",\"eventName\":\"order-created_event-v1\",\"created\":\"2026-11-24\"}\n".to_owned();
     put(&google, 0, "a", &[order("o1"), empty.clone(), order("o2"), pick_job("p1", "o1")]).await;
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(1).await;
     daemon.stop().await;
     assert_eq!(tables(world)["orders"], ["o1", "o2"]);
-    let exported = say(&world.config, &["quarantine", "export"]).await;
+    let exported = world.say(&["quarantine", "export"]).await;
     assert!(exported.contains("e-7") && exported.contains("/payload"), "{exported}");
-    say(&world.config, &["audit"]).await;
+    world.say(&["audit"]).await;
 }
 
 /// A sink that refuses everything for good, until `accept` is there.
@@ -132,10 +132,10 @@ async fn a_released_file_goes_on_to_the_routes_of_its_records_and_nowhere_twice(
     let Some(google) = Google::start(TYPED, REFUSING).await else { return };
     let world = &google.world;
     put(&google, 0, "a", &[order("o1"), pick_job("p1", "o1"), order("o2")]).await;
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait("the orders are set aside", |summary| summary.notices.quarantined == 1).await;
-    std::fs::write(world.path("accept"), "").expect("written");
-    let (_, said) = try_say(&world.config, &["quarantine", "release", "--all", "--yes"]).await;
+    world.write("accept", "");
+    let (_, said) = world.try_say(&["quarantine", "release", "--all", "--yes"]).await;
     world.wait(&format!("it is released: {said}"), |summary| summary.notices.finished == 1).await;
     daemon.stop().await;
     let notices = world.notices().await;
@@ -155,13 +155,13 @@ async fn a_record_that_is_released_is_of_its_own_blob_type_still() {
     let world = &google.world;
     let orphan = event("order-created_event-v1", "{\"id\":\"o1\",\"of\":\"never\"}");
     put(&google, 0, "a", &[orphan, pick_job("p1", "o1")]).await;
-    let daemon = world.start();
+    let daemon = world.run();
     world
         .wait("one is parked, one set aside", |summary| {
             summary.parked.records == 1 && summary.notices.with_withheld_records == 1
         })
         .await;
-    say(&world.config, &["quarantine", "release", "1/1", "--yes"]).await;
+    world.say(&["quarantine", "release", "1/1", "--yes"]).await;
     // The order is known as an order once it is delivered, and its pick job follows.
     world.wait("nothing is parked", |summary| summary.parked.records == 0 && summary.notices.open == 0).await;
     daemon.stop().await;
@@ -169,5 +169,5 @@ async fn a_record_that_is_released_is_of_its_own_blob_type_still() {
         (&tables(world)["orders"][..], &tables(world)["pick-jobs"][..]),
         (&["o1".to_owned()][..], &["p1".to_owned()][..])
     );
-    say(&world.config, &["audit"]).await;
+    world.say(&["audit"]).await;
 }

@@ -1,8 +1,10 @@
 //! S3, as moto plays it. It looks at no signature, but pages, ranges and ETags are its own.
 
+use crate::common::net::free_address;
+use crate::common::place::ALL;
 use crate::front::Front;
 use crate::servers::Server;
-use crate::world::{ALL, World, days_ago, file, say, try_say};
+use crate::world::{World, days_ago, file};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn day_folders_of_s3_are_delivered_also_when_pages_and_bodies_break() {
@@ -14,16 +16,16 @@ async fn day_folders_of_s3_are_delivered_also_when_pages_and_bodies_break() {
         front.base()
     );
     let world = World::new(&keys, ALL);
-    std::fs::write(world.path("id"), "AKIAEXAMPLE\n").expect("written");
-    std::fs::write(world.path("secret"), "secret\n").expect("written");
+    world.write("id", "AKIAEXAMPLE\n");
+    world.write("secret", "secret\n");
     for (days, name) in [(9, "too-old"), (5, "old"), (1, "with blank ä"), (0, "today")] {
         let name_in_path = name.replace(' ', "%20").replace('ä', "%C3%A4");
         server.put_s3(&format!("{}/{name_in_path}.jsonl.gz", days_ago(days)), file(name)).await;
     }
-    let checked = say(&world.config, &["check", "--connect"]).await;
+    let checked = world.say(&["check", "--connect"]).await;
     assert!(checked.contains("the bucket can be listed"), "{checked}");
     front.break_page(1);
-    let daemon = world.start();
+    let daemon = world.run();
     front.struck(1).await;
     world.wait_finished(3).await;
     front.break_bodies(1_000, 4);
@@ -49,19 +51,17 @@ async fn day_folders_of_s3_are_delivered_also_when_pages_and_bodies_break() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_down_is_told_with_what_to_do() {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
+    let address = free_address();
     let keys = format!(
         "provider = \"s3\"\nregion = \"eu-north-1\"\naccess_key_file = \"id\"\nsecret_key_file = \"secret\"\n\
          path_style = true\nendpoint = \"http://{address}\""
     );
     let world = World::new(&keys, ALL);
-    std::fs::write(world.path("id"), "AKIAEXAMPLE\n").expect("written");
-    std::fs::write(world.path("secret"), "secret\n").expect("written");
-    let (status, said) = try_say(&world.config, &["feed", "list", "export"]).await;
+    world.write("id", "AKIAEXAMPLE\n");
+    world.write("secret", "secret\n");
+    let (status, said) = world.try_say(&["feed", "list", "export"]).await;
     assert_eq!(status.code(), Some(69), "{said}");
     assert!(said.contains("is the store up") && said.contains("longshore check --connect"), "{said}");
-    let (status, said) = try_say(&world.config, &["check", "--connect"]).await;
+    let (status, said) = world.try_say(&["check", "--connect"]).await;
     assert!(!status.success() && said.contains(&address.to_string()), "the remedy leads on: {said}");
 }

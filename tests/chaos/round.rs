@@ -8,8 +8,8 @@ use longshore::inbox::ledger::{Ledger as _, Summary};
 use rustix::process::Signal;
 use tokio::time::Instant;
 
+use crate::common::process::Daemon;
 use crate::oracle;
-use crate::process::Daemon;
 use crate::report::{Figures, kind_of};
 use crate::schedule::{Act, Cycle, End, Event, Schedule};
 use crate::world::World;
@@ -45,12 +45,12 @@ pub async fn run(schedule: &Schedule) -> Figures {
     let mut daemon = None;
     for (number, cycle) in schedule.cycles.iter().enumerate() {
         journal.note(format_args!("cycle {number}"));
-        let started = daemon.take().unwrap_or_else(|| world.start(&["run"]));
+        let started = daemon.take().unwrap_or_else(|| world.run());
         daemon = carry_out(cycle, started, &mut world, &mut figures, &mut journal).await;
     }
     let problems = quiet(schedule, &mut world, daemon, &mut figures, &mut journal).await;
     if !problems.is_empty() {
-        let folder = world.folder.keep();
+        let folder = world.place.keep();
         panic!(
             "LONGSHORE_CHAOS_SEED={} LONGSHORE_CHAOS_CYCLES={} ({}, ordering {}) ends wrongly:\n  {}\n\nwhat was done:\n{}\neverything lies in {}",
             schedule.seed,
@@ -112,7 +112,7 @@ async fn carry_out(
             figures.count(Some("daemon frozen and overtaken"));
             daemon.signal(Signal::STOP);
             journal.note(format_args!("frozen"));
-            let second = world.start(&["run"]);
+            let second = world.run();
             tokio::time::sleep(OVERTAKEN_AFTER).await;
             daemon.signal(Signal::CONT);
             journal.note(format_args!("both at work"));
@@ -171,7 +171,7 @@ async fn quiet(
     let begun = Instant::now();
     let daemon = match daemon {
         Some(daemon) => daemon,
-        None => world.start(&["run"]),
+        None => world.run(),
     };
     if schedule.is_quiet_alive {
         // It starts into the bad weather, and lives on.

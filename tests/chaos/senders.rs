@@ -1,6 +1,6 @@
 //! Senders besides the vendor: one that calls our webhook until it is answered 200, and one that lays down files.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +9,10 @@ use std::time::Duration;
 use longshore::net::{HttpLimits, http_client};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::common::delivered::files_in_sight;
+use crate::common::net::free_address;
+use crate::common::place;
 
 /// What the sender of events shows.
 pub const SECRET: &str = "Bearer chaos";
@@ -25,11 +29,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A caller of an address that was free a moment ago: each daemon comes back to it.
     pub fn new() -> Self {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let address = listener.local_addr().expect("an address");
-        Self { address, waiting: Arc::default(), calls: Mutex::default() }
+        Self { address: free_address(), waiting: Arc::default(), calls: Mutex::default() }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -79,13 +80,11 @@ impl Dropper {
 
     /// A file, whole at once.
     pub fn lay(&self, name: &str, content: &str) {
-        let draft = self.0.join(".draft");
-        std::fs::write(&draft, content).expect("written");
-        std::fs::rename(draft, self.0.join(name)).expect("in its place");
+        place::lay(&self.0.join(name), content);
     }
 
     /// How many files are not taken away yet.
     pub fn waiting(&self) -> u64 {
-        crate::process::files_in_sight(&self.0).len() as u64
+        files_in_sight(&self.0).len() as u64
     }
 }

@@ -1,13 +1,8 @@
 //! The vendor, the network between, the user's side, and one daemon at a time.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use longshore::clock::SystemClock;
-use longshore::config::{Config, Files};
-use longshore::inbox::SqliteInbox;
 use longshore::sandbox::broker::QueueState;
 use longshore::sandbox::sample::{Compression, Format, Kind, SampleSpec};
 use longshore::sandbox::{BlobFault, FileSource, PublishRequest, Sandbox, SandboxSettings, TenantFault};
@@ -15,35 +10,12 @@ use longshore::sandbox::{BlobFault, FileSource, PublishRequest, Sandbox, Sandbox
 use serde_json::json;
 
 use crate::command::Script;
-use crate::process::{self, Daemon};
+use crate::common::place::Place;
+use crate::configuration;
 use crate::proxy::{Proxy, Weather};
 use crate::receiver::Receiver;
 use crate::schedule::{Act, Events, Load, Server, Way};
 use crate::senders::{Caller, Dropper, SECRET};
-
-/// Short limits everywhere, so that a fault is noticed within a cycle; budgets that no number of cycles uses up.
-const LIMITS: &str = r#"
-[tokens]
-refresh_interval_min = "1s"
-
-[work]
-lease = "5s"
-drain = "5s"
-attempts_max = 1000000
-retry_min = "20ms"
-retry_max = "300ms"
-missing_object_for = "1h"
-
-[fetch]
-connect_timeout = "1s"
-idle_timeout = "1s"
-
-[ops]
-listen = ""
-
-[log]
-level = "debug"
-"#;
 
 /// How many sinks each record goes to.
 pub const SINKS: u64 = 4;
@@ -61,8 +33,7 @@ pub struct World {
     pub sandbox: Sandbox,
     pub receiver: Receiver,
     pub script: Script,
-    pub config: PathBuf,
-    pub folder: tempfile::TempDir,
+    pub place: Place,
     /// The identity of every record published so far.
     pub published: BTreeSet<String>,
     pub files: u64,
@@ -82,10 +53,12 @@ pub struct World {
     tokens: Proxy,
 }
 
+crate::is_a_place!(World, place);
+
 impl World {
     /// A world whose feed has this `transport`, and whose files are delivered in this `ordering`.
     pub async fn new(transport: &str, ordering: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("longshore-chaos-").tempdir().expect("a folder");
+        let place = Place::within(tempfile::Builder::new().prefix("longshore-chaos-").tempdir().expect("a folder"));
         let (broker, blobs, tokens) = (Proxy::start().await, Proxy::start().await, Proxy::start().await);
         let settings = SandboxSettings {
             broker_seen_at: Some(broker.address()),
@@ -93,7 +66,7 @@ impl World {
             // A message whose receiver was killed comes again soon, and as often as it is needed.
             lock_duration: Duration::from_secs(5),
             delivery_count_max: 1_000_000,
-            ..SandboxSettings::new(folder.path())
+            ..SandboxSettings::new(place.folder())
         };
         let sandbox = Sandbox::start(settings).await.expect("the sandbox");
         broker.lead_to(sandbox.broker().plain_address().expect("plain AMQP"));
@@ -101,25 +74,19 @@ impl World {
         let token_service = sandbox.tenant_service().socket_addrs(|| None).expect("an address")[0];
         tokens.lead_to(token_service);
         let receiver = Receiver::start().await;
-        let script = Script::new(folder.path().join("script"));
-        let access =
-            sandbox.configuration_of_access().replace(&token_service.to_string(), &tokens.address().to_string());
-        let config = folder.path().join("daemon.toml");
-        let (caller, dropper) = (Caller::new(), Dropper::new(folder.path().join("drop")));
-        std::fs::write(folder.path().join("secret"), format!("{SECRET}\n")).expect("the secret");
-        let sinks = senders(&caller, &dropper) + &sinks(&receiver, &script);
-        let text = format!(
-            "{access}transport = \"{}\"\nreconnect_min = \"20ms\"\nreconnect_max = \"300ms\"\nsilence_max = \"2s\"\n{sinks}{}",
-            transport,
-            LIMITS.replace("[work]", &format!("[work]\nordering = \"{ordering}\""))
-        );
-        std::fs::write(&config, text).expect("the configuration");
+        let script = Script::new(place.path("script"));
+        let (caller, dropper) = (Caller::new(), Dropper::new(place.path("drop")));
+        place.write("secret", format!("{SECRET}\n"));
+        let access = sandbox.configuration_of_access();
+        let access = access.replace(&token_service.to_string(), &tokens.address().to_string());
+        let feeds = configuration::feeds(&access, transport, &caller, &dropper);
+        let sinks = configuration::sinks(&receiver, &script);
+        place.configure(&format!("{feeds}{sinks}{}", configuration::limits(ordering)));
         Self {
             sandbox,
             receiver,
             script,
-            config,
-            folder,
+            place,
             published: BTreeSet::new(),
             files: 0,
             filtered: 0,
@@ -136,25 +103,10 @@ impl World {
         }
     }
 
-    /// Starts `longshore`.
-    pub fn start(&self, args: &[&str]) -> Daemon {
-        Daemon::start(process::command(&self.config, args), self.folder.path())
-    }
-
-    /// The inbox, beside the daemon's own hold on it.
-    pub fn inbox(&self) -> SqliteInbox {
-        let config = Config::load(&self.config, Files::Checked).expect("a good configuration");
-        SqliteInbox::open(&config.inbox, Arc::new(SystemClock)).expect("the inbox")
-    }
-
     /// Lets every lease run out at once. No daemon runs meanwhile.
     pub fn lose_leases(&self) {
         let inbox = rusqlite::Connection::open(self.path("inbox.db")).expect("the inbox");
         inbox.execute("UPDATE deliveries SET lease_until = 1 WHERE state = 'claimed'", []).expect("the leases");
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
     }
 
     /// The vendor's subscription.
@@ -322,93 +274,4 @@ impl World {
             Server::Tokens => &self.tokens,
         }
     }
-}
-
-/// Feeds besides the vendor's.
-fn senders(caller: &Caller, dropper: &Dropper) -> String {
-    format!(
-        r#"
-[[feed]]
-name = "hooks"
-type = "webhook"
-listen = "{}"
-secret_file = "secret"
-
-[[feed]]
-name = "drop"
-type = "drop"
-source = {:?}
-poll = "100ms"
-stable_for = "100ms"
-after = "delete"
-"#,
-        caller.address(),
-        dropper.folder()
-    )
-}
-
-/// Routes to a sink of each kind, with batches so small that a file is many of them.
-fn sinks(receiver: &Receiver, script: &Script) -> String {
-    format!(
-        r#"
-[[entity]]
-name = "item"
-blob_types = ["Gateway.ItemChanges", "Xml.Items"]
-key = {{ sku = "/identifier/sku", xml = "/Item/identifier/sku" }}
-
-[[route]]
-name = "xml"
-blob_types = ["Xml.*"]
-sinks = ["files", "table", "shop", "script"]
-
-[[route]]
-name = "events"
-blob_types = ["Events*"]
-sinks = ["files", "table", "shop", "script"]
-only = [{{ pointer = "/keep", equals = ["yes"] }}]
-
-[[route]]
-name = "prices"
-blob_types = ["Prices"]
-sinks = ["files", "table", "shop", "script"]
-parents = [{{ entity = "item", key = {{ sku = "/item", xml = "/item" }} }}]
-
-[[route]]
-name = "everything"
-blob_types = ["*"]
-sinks = ["files", "table", "shop", "script"]
-
-[[sink]]
-name = "files"
-type = "directory"
-path = "delivered"
-batch_records_max = 16
-
-[[sink]]
-name = "table"
-type = "sqlite"
-path = "records.db"
-key = {{ everything = "/identifier/sku", xml = "/Item/identifier/sku", prices = "/price", events = "/id" }}
-batch_records_max = 40
-
-[[sink]]
-name = "shop"
-type = "http"
-url = "http://{}/import"
-timeout = "700ms"
-batch_records_max = 30
-
-[[sink]]
-name = "script"
-type = "command"
-command = {:?}
-timeout = "2s"
-batch_records_max = 100
-
-[inbox]
-path = "inbox.db"
-"#,
-        receiver.address(),
-        script.command()
-    )
 }

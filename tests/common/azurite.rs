@@ -8,7 +8,7 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use longshore::sandbox::AccountKey;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
@@ -60,8 +60,7 @@ impl Azurite {
 
     /// Asks it to end, and waits until it has: its data are on disk then.
     pub async fn stop(mut self) {
-        let id = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it runs");
-        kill_process(id, Signal::TERM).expect("it is ours");
+        super::process::signal(&self.child, Signal::TERM);
         tokio::time::timeout(LIMIT, self.child.wait()).await.expect("in time").expect("ended");
     }
 

@@ -1,27 +1,45 @@
-//! The real program, started and ended by a test, and the files that it delivered.
+//! The real program, started and ended by a test.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
+use super::{net, wait};
+
 /// No test waits longer for anything.
 pub const LIMIT: Duration = Duration::from_secs(90);
 
-/// `longshore` with the configuration `config`.
-pub fn command(config: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-    command.arg("--config").arg(config).args(args).stdin(Stdio::null()).kill_on_drop(true);
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_longshore");
+
+/// `longshore` with these arguments alone, whatever the environment of the tests says.
+pub fn bare(args: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    for variable in ["CREDENTIALS_DIRECTORY", "LONGSHORE_LOG_LEVEL", "LONGSHORE_LOG_FORMAT"] {
+        command.env_remove(variable);
+    }
     command
 }
 
-/// Runs `longshore` to its end and returns what it printed.
+/// `longshore` with the configuration `config`.
+pub fn command(config: &Path, args: &[&str]) -> Command {
+    let mut command = bare(&["--config"]);
+    command.arg(config).args(args);
+    command
+}
+
+/// Runs a command to its end.
+pub async fn output(mut command: Command) -> Output {
+    wait::in_time(&format!("{command:?} has ended"), command.output()).await.expect("it runs")
+}
+
+/// Runs `longshore` to its end, which is a good one, and returns what it printed.
 pub async fn say(config: &Path, args: &[&str]) -> String {
-    let output = tokio::time::timeout(LIMIT, command(config, args).output()).await.expect("in time").expect("it runs");
+    let output = output(command(config, args)).await;
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "longshore {args:?} ended with {}: {errors}", output.status);
     String::from_utf8(output.stdout).expect("text")
@@ -29,28 +47,15 @@ pub async fn say(config: &Path, args: &[&str]) -> String {
 
 /// Runs `longshore` to its end; how it ended, and what it printed.
 pub async fn try_say(config: &Path, args: &[&str]) -> (ExitStatus, String) {
-    let output = tokio::time::timeout(LIMIT, command(config, args).output()).await.expect("in time").expect("it runs");
+    let output = output(command(config, args)).await;
     let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
     (output.status, said.concat())
 }
 
-/// Every file below `folder` that is in sight, in order; those that begin with a dot are not.
-pub fn files_in_sight(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    collect(folder, &mut files);
-    files.sort();
-    files
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries {
-        let path = entry.expect("an entry").path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
-            continue;
-        }
-        if path.is_dir() { collect(&path, files) } else { files.push(path) }
-    }
+/// Sends a signal to a process that was not waited for.
+pub fn signal(child: &Child, signal: Signal) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it runs");
+    kill_process(pid, signal).expect("it is ours");
 }
 
 /// A running `longshore`.
@@ -77,9 +82,8 @@ impl Daemon {
         self.child.id()
     }
 
-    pub fn signal(&self, signal: Signal) {
-        let pid = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it runs");
-        kill_process(pid, signal).expect("it is ours");
+    pub fn signal(&self, which: Signal) {
+        signal(&self.child, which);
     }
 
     /// What it has logged so far.
@@ -87,17 +91,31 @@ impl Daemon {
         std::fs::read_to_string(&self.log).expect("the log")
     }
 
+    /// What `waiting` comes to; where it comes to nothing, the log may say why.
+    pub async fn in_time<T>(&self, what: &str, waiting: impl Future<Output = T>) -> T {
+        let waited = tokio::time::timeout(LIMIT, waiting).await;
+        waited.unwrap_or_else(|_| panic!("waited in vain until {what}; the log:\n{}", self.log()))
+    }
+
+    /// Waits until `is_so`.
+    pub async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        self.in_time(what, wait::looking(async || is_so())).await;
+    }
+
     /// Waits until it has logged `text`.
     pub async fn says(&self, text: &str) {
-        let mut looks = tokio::time::interval(Duration::from_millis(20));
-        let waiting = async {
-            while !self.log().contains(text) {
-                looks.tick().await;
-            }
-        };
-        if tokio::time::timeout(LIMIT, waiting).await.is_err() {
-            panic!("it does not say {text:?}; its log:\n{}", self.log());
-        }
+        self.repeats(text, 1).await;
+    }
+
+    /// Waits until it has logged `text` so often.
+    pub async fn repeats(&self, text: &str, times: usize) {
+        let what = format!("it says {text:?}, {times} times");
+        self.until(&what, || self.log().matches(text).count() >= times).await;
+    }
+
+    /// Waits until it listens on `address`.
+    pub async fn listens(&self, address: SocketAddr) {
+        self.in_time("it listens", net::listening(address)).await;
     }
 
     /// Waits for its end.

@@ -4,7 +4,7 @@ use longshore::sandbox::PublishRequest;
 use longshore::sandbox::sample::ugly::Ugly;
 use serde_json::Value;
 
-use crate::world::World;
+use crate::common::vendor::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_audit_beside_the_daemon_is_clean_and_names_what_another_hand_has_changed() {
@@ -13,7 +13,7 @@ async fn an_audit_beside_the_daemon_is_clean_and_names_what_another_hand_has_cha
     world.sandbox.publish(PublishRequest::ugly(Ugly::BadLine)).await.expect("published");
     let daemon = world.start(&["run"]);
     world.wait_finished(4).await;
-    let audit: Value = serde_json::from_str(&world.say(&["audit", "--json"]).await).expect("JSON");
+    let audit = world.json(&["audit"]).await;
     assert_eq!((&audit["notices"], &audit["findings"]), (&Value::from(4), &Value::from(0)), "{audit}");
     assert_eq!(audit["accounts"][0]["quarantined"], 1, "{audit}");
     assert!(world.say(&["status"]).await.contains("found nothing"));

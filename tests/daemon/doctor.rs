@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::world::World;
+use crate::common::vendor::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_healthy_installation_is_called_so_and_a_sick_one_with_what_to_do() {
@@ -10,7 +10,7 @@ async fn a_healthy_installation_is_called_so_and_a_sick_one_with_what_to_do() {
     world.publish(1, 10).await;
     let daemon = world.start(&["run"]);
     world.wait_finished(1).await;
-    let well: Value = serde_json::from_str(&world.say(&["doctor", "--json"]).await).expect("JSON");
+    let well = world.json(&["doctor"]).await;
     daemon.stop().await;
     assert_eq!(well["ok"], true, "{well:#}");
     let step = |all: &Value, name: &str| {

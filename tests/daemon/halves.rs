@@ -1,6 +1,6 @@
 //! Hearing and working, together and apart.
 
-use crate::world::World;
+use crate::common::vendor::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_announced_is_delivered_and_settled_once() {

@@ -3,9 +3,10 @@
 #![cfg(feature = "sandbox")]
 
 mod audit;
+#[path = "../common/mod.rs"]
+mod common;
 mod doctor;
 mod halves;
 mod quarantine;
 mod stops;
 mod told;
-mod world;

@@ -6,7 +6,7 @@ use longshore::sandbox::PublishRequest;
 use longshore::sandbox::sample::ugly::Ugly;
 use serde_json::Value;
 
-use crate::world::World;
+use crate::common::vendor::World;
 
 fn json(said: &str) -> Value {
     serde_json::from_str(said).unwrap_or_else(|error| panic!("{error}: {said}"))
@@ -20,9 +20,9 @@ async fn what_was_set_aside_is_shown_exported_released_and_discarded() {
     let daemon = world.start(&["run"]);
     world.wait("both have ended", |summary| summary.notices.finished + summary.notices.quarantined == 2).await;
 
-    let groups = json(&world.say(&["quarantine", "--by", "what", "--json"]).await);
+    let groups = world.json(&["quarantine", "--by", "what"]).await;
     assert_eq!(groups.as_array().expect("groups").len(), 2, "{groups}");
-    let listed = json(&world.say(&["quarantine", "list", "--json"]).await);
+    let listed = world.json(&["quarantine", "list"]).await;
     let thing = |is_record: bool| {
         let all = listed.as_array().expect("a list").iter();
         all.clone().find(|thing| thing["record"].is_u64() == is_record).expect("one of each").clone()
@@ -41,14 +41,14 @@ async fn what_was_set_aside_is_shown_exported_released_and_discarded() {
     assert!(exported.lines().any(|line| json(line)["text"] == raw.as_str()), "{exported}");
 
     // Nothing was mended, so that it comes back.
-    let released = json(&world.say(&["quarantine", "release", &whole_name, "--json"]).await);
+    let released = world.json(&["quarantine", "release", &whole_name]).await;
     assert_eq!(released["deliveries"], 1, "{released}");
     world.wait("it is set aside again", |summary| summary.notices.quarantined == 1).await;
-    let story = json(&world.say(&["show", &whole_name, "--json"]).await);
+    let story = world.json(&["show", &whole_name]).await;
     let history = story["deliveries"][0]["history"].as_array().expect("its attempts");
     assert_eq!(history.len(), 2, "it was tried again as the same delivery: {story}");
 
-    let discarded = json(&world.say(&["quarantine", "discard", "--all", "--yes", "--json"]).await);
+    let discarded = world.json(&["quarantine", "discard", "--all", "--yes"]).await;
     assert_eq!((&discarded["deliveries"], &discarded["records"]), (&Value::from(1), &Value::from(1)), "{discarded}");
     assert_eq!(world.say(&["quarantine"]).await, "nothing is set aside\n");
     let summary = world.wait("nothing is held back", |summary| summary.notices.with_withheld_records == 0).await;

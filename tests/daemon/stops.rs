@@ -5,7 +5,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use longshore::sandbox::{BlobFault, FaultKind};
 use rustix::process::Signal;
 
-use crate::world::{Daemon, LIMIT, World};
+use crate::common::process::{Daemon, LIMIT};
+use crate::common::vendor::World;
 
 /// Leases that a killed daemon leaves behind run out quickly.
 const SHORT_LEASE: &str = "[work]\nlease = \"5s\"\n";

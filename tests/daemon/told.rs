@@ -2,9 +2,9 @@
 
 use longshore::sandbox::PublishRequest;
 use longshore::sandbox::sample::ugly::Ugly;
-use serde_json::Value;
 
-use crate::world::{self, World};
+use crate::common::process::LIMIT;
+use crate::common::vendor::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_ugly_file_ends_in_a_state_that_is_listed_with_its_reason() {
@@ -15,7 +15,7 @@ async fn every_ugly_file_ends_in_a_state_that_is_listed_with_its_reason() {
     let daemon = world.start(&["run"]);
     let count = Ugly::ALL.len() as u64;
     world.wait("all have ended", |summary| summary.notices.finished + summary.notices.quarantined == count).await;
-    let listed: Value = serde_json::from_str(&world.say(&["notices", "--json"]).await).expect("JSON");
+    let listed = world.json(&["notices"]).await;
     daemon.stop().await;
 
     let notices = listed.as_array().or_else(|| listed["notices"].as_array()).expect("a list");
@@ -51,10 +51,10 @@ async fn a_story_is_told_and_told_again_after_a_replay_under_a_run_of_its_own() 
 
     // The source is told after the commit, and the worker may be quicker than that.
     let settled = |state: &longshore::sandbox::broker::BrokerState| format!("{state:?}").contains("completed: 2");
-    world.sandbox.broker().wait_until(world::LIMIT, settled).await.expect("both are settled");
+    world.sandbox.broker().wait_until(LIMIT, settled).await.expect("both are settled");
     daemon.stop().await;
     let daemon = world.start(&["run"]);
-    let story: Value = serde_json::from_str(&world.say(&["show", "1", "--json"]).await).expect("JSON");
+    let story = world.json(&["show", "1"]).await;
     assert_eq!(story["state"], "finished");
     assert_eq!(story["deliveries"][0]["progress"]["counts"]["delivered"], 20);
     assert!(story["settled"].is_string(), "{story}");
@@ -74,9 +74,7 @@ async fn a_story_is_told_and_told_again_after_a_replay_under_a_run_of_its_own() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_configuration_is_told_whole_and_ends_in_78() {
     let world = World::new("").await;
-    let text = std::fs::read_to_string(&world.config).expect("the configuration");
-    std::fs::write(&world.config, text.replace("sinks = [\"files\"]", "sinks = [\"filse\"]") + "[wrok]\nworkers = 0\n")
-        .expect("written");
+    world.reconfigure(|text| text.replace("sinks = [\"files\"]", "sinks = [\"filse\"]") + "[wrok]\nworkers = 0\n");
     let (status, said) = world.start(&["run"]).end().await;
     assert_eq!(status.code(), Some(78), "{said}");
     assert!(

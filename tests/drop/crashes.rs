@@ -1,17 +1,18 @@
 //! `kill -9` wherever it hurts.
 
+use crate::common::place::lay;
 use crate::proxy::Proxy;
 use crate::sshd::Sshd;
-use crate::world::{World, day, lay, until};
+use crate::world::{World, day};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_nine_at_any_moment_loses_nothing_and_doubles_nothing() {
     let world = World::of_folder("after = \"delete\"\n");
     for round in 0..4 {
         for n in 0..3 {
-            lay(&world.drop(&format!("day {round}.{n}.zip")), &day(round * 3 + n));
+            lay(&world.drop(&format!("day {round}.{n}.zip")), day(round * 3 + n));
         }
-        let daemon = world.start();
+        let daemon = world.run();
         // Between the first commit of a round and its last, all else differs from round to round.
         let heard = |summary: &longshore::inbox::ledger::Summary| {
             let counts = summary.notices;
@@ -20,11 +21,13 @@ async fn kill_nine_at_any_moment_loses_nothing_and_doubles_nothing() {
         world.wait("more are heard", heard).await;
         daemon.kill().await;
     }
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(24).await;
-    until("every file is settled", || std::fs::read_dir(world.path("drop")).expect("a folder").count() == 0).await;
+    daemon
+        .until("every file is settled", || std::fs::read_dir(world.path("drop")).expect("a folder").count() == 0)
+        .await;
     // The lives before may have done it all, and a TERM before the daemon listens for one just ends it.
-    until("the daemon runs", || daemon.log().contains("started")).await;
+    daemon.says("started").await;
     daemon.stop().await;
     world.assert_each_once(0..12);
     assert_eq!(world.notices().await.len(), 24);
@@ -35,15 +38,15 @@ async fn kill_nine_between_the_commit_and_its_settling_settles_later_without_tak
     let world = World::of_folder("files = [\"*.zip\"]\nafter = \"move\"\nmove_to = \"done\"\n");
     // A file stands where the folder is to be: nothing can be moved.
     std::fs::write(world.drop("done"), b"").expect("written");
-    lay(&world.drop("day.zip"), &day(1));
-    let daemon = world.start();
+    lay(&world.drop("day.zip"), day(1));
+    let daemon = world.run();
     world.wait_finished(2).await;
-    until("the move has failed", || daemon.log().contains("done")).await;
+    daemon.says("done").await;
     daemon.kill().await;
     assert!(world.drop("day.zip").exists());
     std::fs::remove_file(world.drop("done")).expect("removed");
-    let daemon = world.start();
-    until("it is moved", || world.drop("done/day.zip").exists()).await;
+    let daemon = world.run();
+    daemon.until("it is moved", || world.drop("done/day.zip").exists()).await;
     daemon.stop().await;
     world.assert_each_once([1]);
     assert!(world.notices().await.iter().all(|notice| notice.seen_count == 1));
@@ -54,16 +57,16 @@ async fn kill_nine_in_the_middle_of_a_copy_leaves_nothing_half() {
     let Some(sshd) = Sshd::start().await else { return };
     let proxy = Proxy::start(sshd.port);
     let world = World::new(&sshd.source(proxy.port), &sshd.keys("after = \"delete\""));
-    lay(&sshd.drop("day.zip"), &day(1));
+    lay(&sshd.drop("day.zip"), day(1));
     proxy.hold_after(100_000);
-    let daemon = world.start();
+    let daemon = world.run();
     proxy.held().await;
     assert_eq!(world.notices().await, []);
     daemon.kill().await;
     proxy.let_go();
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(2).await;
-    until("it is deleted", || !sshd.drop("day.zip").exists()).await;
+    daemon.until("it is deleted", || !sshd.drop("day.zip").exists()).await;
     daemon.stop().await;
     world.assert_each_once([1]);
     let drafts = std::fs::read_dir(world.path("spool/netcore")).expect("the spool");

@@ -1,6 +1,8 @@
 //! The drop feed as a user runs it: the real program over a folder, OpenSSH's and asyncssh's SFTP servers, pyftpdlib's FTP server and
 //! moto's S3, killed and cut off wherever it hurts. Nothing is lost, nothing comes twice.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod crashes;
 mod folder;
 mod ftp;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::world::LIMIT;
+use crate::common::wait::in_time;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Manner {
@@ -75,7 +75,7 @@ impl Proxy {
     pub async fn held(&self) {
         let mut struck = self.shared.struck.subscribe();
         let waiting = struck.wait_for(|struck| *struck > 0);
-        drop(tokio::time::timeout(LIMIT, waiting).await.expect("in time").expect("the proxy lives"));
+        drop(in_time("a connection is held", waiting).await.expect("the proxy lives"));
     }
 }
 

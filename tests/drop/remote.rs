@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::common::place::lay;
 use crate::ftp::Server;
 use crate::proxy::Proxy;
 use crate::sshd::Sshd;
-use crate::world::{World, day, lay, until};
+use crate::world::{World, day};
 
 /// A server behind a proxy.
 struct Remote {
@@ -35,7 +36,7 @@ impl Remote {
 
     fn world(&self, more: &str) -> World {
         let world = World::of_folder("");
-        std::fs::write(world.path("password"), "secret\n").expect("written");
+        world.write("password", "secret\n");
         world.configure(&self.source, &format!("{}{more}", self.keys));
         world
     }
@@ -67,12 +68,12 @@ async fn a_replaced_zip_is_the_new_one(remote: &Remote, replace: fn(&Path, &[u8]
     assert_eq!(day(1).len(), day(2).len());
     lay_old(&remote.drop("day.zip"), &day(1));
     remote.proxy.hold_after(100_000);
-    let daemon = world.start();
+    let daemon = world.run();
     remote.proxy.held().await;
     replace(&remote.drop("day.zip"), &day(2));
     remote.proxy.let_go();
     world.wait_finished(2).await;
-    until("it is deleted", || !remote.drop("day.zip").exists()).await;
+    daemon.until("it is deleted", || !remote.drop("day.zip").exists()).await;
     daemon.stop().await;
     world.assert_each_once([2]);
     assert_eq!(world.notices().await.len(), 2);
@@ -81,14 +82,14 @@ async fn a_replaced_zip_is_the_new_one(remote: &Remote, replace: fn(&Path, &[u8]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zip_that_is_replaced_on_an_sftp_server_while_it_is_read_is_the_new_one_and_never_mixed() {
     let Some(remote) = Remote::sftp().await else { return };
-    a_replaced_zip_is_the_new_one(&remote, lay).await;
+    a_replaced_zip_is_the_new_one(&remote, |path, content| lay(path, content)).await;
     a_replaced_zip_is_the_new_one(&remote, overwrite).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_zip_that_is_replaced_on_an_ftp_server_while_it_is_read_is_the_new_one_and_never_mixed() {
     let Some(remote) = Remote::ftp().await else { return };
-    a_replaced_zip_is_the_new_one(&remote, lay).await;
+    a_replaced_zip_is_the_new_one(&remote, |path, content| lay(path, content)).await;
     a_replaced_zip_is_the_new_one(&remote, overwrite).await;
 }
 
@@ -96,19 +97,19 @@ async fn a_broken_file_is_copied_again(remote: &Remote) {
     let world = remote.world("after = \"delete\"");
     lay_old(&remote.drop("day.zip"), &day(1));
     remote.proxy.break_once_after(100_000);
-    let daemon = world.start();
+    let daemon = world.run();
     remote.proxy.held().await;
     world.wait_finished(2).await;
     // And killed in the middle of the next one.
     remote.proxy.hold_after(100_000);
-    lay(&remote.drop("day.zip"), &day(2));
+    lay(&remote.drop("day.zip"), day(2));
     remote.proxy.held().await;
     daemon.kill().await;
     assert_eq!(world.notices().await.len(), 2);
     remote.proxy.let_go();
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(4).await;
-    until("it is deleted", || !remote.drop("day.zip").exists()).await;
+    daemon.until("it is deleted", || !remote.drop("day.zip").exists()).await;
     daemon.stop().await;
     world.assert_each_once([1, 2]);
 }
@@ -135,7 +136,7 @@ async fn a_broken_listing_forgets_nothing(remote: &Remote, after: usize) {
         let (path, content) = small(&format!("event with a long name {n:04}.csv"));
         std::fs::write(path, content).expect("written");
     }
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(MANY).await;
     remote.proxy.break_once_after(after);
     remote.proxy.held().await;
@@ -167,16 +168,16 @@ async fn a_kill_before_the_answer_is_borne(remote: &Remote, after: &str) {
     let world = remote.world(after);
     lay_old(&remote.drop("day.zip"), &day(1));
     remote.proxy.hold_once_gone(&remote.drop("day.zip"));
-    let daemon = world.start();
+    let daemon = world.run();
     // The server has done it, and we have not heard so.
     remote.proxy.held().await;
     world.wait_finished(2).await;
     daemon.kill().await;
     remote.proxy.let_go();
-    lay(&remote.drop("day.zip"), &day(2));
-    let daemon = world.start();
+    lay(&remote.drop("day.zip"), day(2));
+    let daemon = world.run();
     world.wait_finished(4).await;
-    until("it is gone", || !remote.drop("day.zip").exists()).await;
+    daemon.until("it is gone", || !remote.drop("day.zip").exists()).await;
     daemon.stop().await;
     world.assert_each_once([1, 2]);
     let notices = world.notices().await;

@@ -1,8 +1,11 @@
 //! A folder of a bucket in S3, as moto plays it: left, moved and deleted, cut off and replaced wherever it hurts.
 
+use crate::common::net;
+use crate::common::process::LIMIT;
+use crate::common::wait::looking;
 use crate::front::Front;
 use crate::servers::Server;
-use crate::world::{World, day, say, try_say, until};
+use crate::world::{World, day};
 
 /// What the store is asked by a test of its own accord; it looks at no signature.
 const SOMEBODY: &str = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261124/eu-north-1/s3/aws4_request, \
@@ -11,16 +14,10 @@ const SOMEBODY: &str = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261124/eu-nort
 /// A world whose feed takes from the folder `in/net core` of the bucket.
 fn world(base: &str, keys: &str) -> World {
     let world = World::of_folder("");
-    hold(&world, "id", "AKIAEXAMPLE\n");
-    hold(&world, "secret", "secret\n");
+    world.hold("id", "AKIAEXAMPLE\n");
+    world.hold("secret", "secret\n");
     configure(&world, base, keys);
     world
-}
-
-fn hold(world: &World, file: &str, secret: &str) {
-    std::fs::write(world.path(file), secret).expect("written");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(world.path(file), mode).expect("private");
 }
 
 fn configure(world: &World, base: &str, keys: &str) {
@@ -37,21 +34,15 @@ async fn put(server: &Server, name: &str, content: Vec<u8>) {
 
 /// The names of everything in the bucket, in order.
 async fn keys(server: &Server) -> Vec<String> {
-    let client = longshore::net::http_client(None, longshore::net::HttpLimits::default()).expect("a client");
-    let listed = client.get(format!("{}/exports?list-type=2", server.base)).header("authorization", SOMEBODY);
+    let listed = net::client().get(format!("{}/exports?list-type=2", server.base)).header("authorization", SOMEBODY);
     let listed = listed.send().await.expect("answered").text().await.expect("text");
     let keys = listed.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>"));
     keys.map(|(key, _)| key.to_owned()).collect()
 }
 
 async fn until_keys(server: &Server, expected: &[&str]) {
-    let mut look = tokio::time::interval(std::time::Duration::from_millis(50));
-    let waiting = async {
-        while keys(server).await != expected {
-            look.tick().await;
-        }
-    };
-    if tokio::time::timeout(crate::world::LIMIT, waiting).await.is_err() {
+    let waiting = looking(async || keys(server).await == expected);
+    if tokio::time::timeout(LIMIT, waiting).await.is_err() {
         panic!("waited in vain for {expected:?}; there are {:?}", keys(server).await);
     }
 }
@@ -65,7 +56,7 @@ async fn a_zip_in_a_bucket_is_delivered_and_moved_and_what_was_moved_before_stay
     put(&server, "below/other.zip", day(7)).await;
     server.put_s3("in/net%20core2/other.zip", day(8)).await;
     put(&server, "", Vec::new()).await;
-    let checked = say(&world.config, &["check", "--connect"]).await;
+    let checked = world.say(&["check", "--connect"]).await;
     for seen in [
         "LIST requests a day",
         "key readable",
@@ -75,7 +66,7 @@ async fn a_zip_in_a_bucket_is_delivered_and_moved_and_what_was_moved_before_stay
     ] {
         assert!(checked.contains(seen), "{seen} is not in:\n{checked}");
     }
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(2).await;
     let others = ["in/net core/", "in/net core/below/other.zip", "in/net core2/other.zip"];
     let moved = "in/net core/done/Client ID_ 02012022.zip";
@@ -99,13 +90,13 @@ async fn a_zip_that_stays_is_taken_once_and_again_when_it_is_written_anew() {
     let Some(server) = Server::s3().await else { return };
     let world = world(&server.base, "");
     put(&server, "day.zip", day(1)).await;
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(2).await;
     daemon.stop().await;
     // The same bytes later, and other bytes.
     put(&server, "day.zip", day(1)).await;
     put(&server, "next.zip", day(2)).await;
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(4).await;
     put(&server, "day.zip", day(3)).await;
     world.wait_finished(6).await;
@@ -123,7 +114,7 @@ async fn a_listing_that_breaks_in_the_middle_of_a_page_leaves_nothing_out() {
         put(&server, &format!("day {n}.zip"), day(n)).await;
     }
     front.break_page(1);
-    let daemon = world.start();
+    let daemon = world.run();
     front.struck(1).await;
     world.wait_finished(10).await;
     // What stands on the pages that did not come is not taken for gone: it would be taken again.
@@ -146,7 +137,7 @@ async fn connections_that_break_in_the_middle_of_a_file_cost_the_rest_of_it_and_
     let world = world(&front.base(), "after = \"delete\"");
     put(&server, "day.zip", day(1)).await;
     front.break_bodies(30_000, 6);
-    let daemon = world.start();
+    let daemon = world.run();
     front.struck(6).await;
     world.wait_finished(2).await;
     until_keys(&server, &[]).await;
@@ -168,7 +159,7 @@ async fn a_zip_that_is_replaced_while_it_is_read_is_taken_as_the_new_one_and_nev
     for (n, breaks) in [(0, false), (1, true)] {
         put(&server, "day.zip", if n == 0 { old.clone() } else { day(3) }).await;
         front.hold_bodies(100_000);
-        let daemon = world.start();
+        let daemon = world.run();
         front.struck(1).await;
         put(&server, "day.zip", if n == 0 { new.clone() } else { day(4) }).await;
         if breaks {
@@ -191,18 +182,18 @@ async fn kill_nine_in_the_middle_of_a_copy_and_before_the_deletion_loses_nothing
     let world = world(&front.base(), "after = \"delete\"");
     put(&server, "day.zip", day(1)).await;
     front.hold_bodies(100_000);
-    let daemon = world.start();
+    let daemon = world.run();
     front.struck(1).await;
     daemon.kill().await;
     assert_eq!(world.notices().await, []);
     front.hold_deletions();
-    let daemon = world.start();
+    let daemon = world.run();
     front.struck(1).await;
     world.wait_finished(2).await;
     daemon.kill().await;
     assert_eq!(keys(&server).await, ["in/net core/day.zip"]);
     front.be_good();
-    let daemon = world.start();
+    let daemon = world.run();
     until_keys(&server, &[]).await;
     daemon.stop().await;
     world.assert_each_once([1]);
@@ -216,12 +207,12 @@ async fn kill_nine_between_the_copy_and_the_deletion_of_a_move_ends_with_one_cop
     let world = world(&front.base(), "after = \"move\"\nmove_to = \"done\"");
     put(&server, "day.zip", day(1)).await;
     front.hold_deletions();
-    let daemon = world.start();
+    let daemon = world.run();
     front.struck(1).await;
     daemon.kill().await;
     assert_eq!(keys(&server).await, ["in/net core/day.zip", "in/net core/done/day.zip"]);
     front.be_good();
-    let daemon = world.start();
+    let daemon = world.run();
     until_keys(&server, &["in/net core/done/day.zip"]).await;
     world.wait_finished(2).await;
     // Another file under the name that is taken, killed in the same place: both stay.
@@ -230,7 +221,7 @@ async fn kill_nine_between_the_copy_and_the_deletion_of_a_move_ends_with_one_cop
     front.struck(1).await;
     daemon.kill().await;
     front.be_good();
-    let daemon = world.start();
+    let daemon = world.run();
     let second = format!("in/net core/done/day.zip.{}", &sha256(&day(2))[..12]);
     until_keys(&server, &["in/net core/done/day.zip", &second]).await;
     world.wait_finished(4).await;
@@ -245,29 +236,28 @@ async fn what_the_store_refuses_is_told_with_what_to_do() {
     put(&server, "day.zip", day(1)).await;
     let user = server.user_of_s3("reader", &["s3:ListBucket", "s3:GetObject"]).await;
     let refused = async |what: &str, hint: &str| {
-        let (status, said) = try_say(&world.config, &["check", "--connect"]).await;
+        let (status, said) = world.try_say(&["check", "--connect"]).await;
         assert!(!status.success() && said.contains(hint), "{what}: {hint:?} is not in:\n{said}");
         said
     };
     refused("a key that the store does not know", "holds an access key that is in force").await;
-    hold(&world, "id", &user.id);
+    world.hold("id", &user.id);
     refused("a secret of another key", "holds the secret of the key").await;
-    hold(&world, "secret", &user.secret);
+    world.hold("secret", &user.secret);
     let said = refused("a key that may read only", "s3:DeleteObject").await;
     assert!(said.contains("files readable"), "{said}");
     configure(&world, &server.base, "after = \"move\"\nmove_to = \"done\"");
     refused("a key that may not write", "s3:PutObject").await;
     configure(&world, &server.base, "");
-    let said = say(&world.config, &["check", "--connect"]).await;
+    let said = world.say(&["check", "--connect"]).await;
     assert!(said.contains("files readable"), "{said}");
-    let text = std::fs::read_to_string(&world.config).expect("readable").replace("exports/in", "imports/in");
-    std::fs::write(&world.config, text).expect("written");
+    world.reconfigure(|text| text.replace("exports/in", "imports/in"));
     refused("no such bucket", "look at the bucket in `source`").await;
     // The daemon says the same, and goes on once it is mended.
     configure(&world, &server.base, "after = \"delete\"");
-    let daemon = world.start();
+    let daemon = world.run();
     world.wait_finished(2).await;
-    until("the daemon says so", || daemon.log().contains("s3:DeleteObject")).await;
+    daemon.says("s3:DeleteObject").await;
     daemon.stop().await;
     world.assert_each_once([1]);
 }

@@ -6,7 +6,9 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::world::LIMIT;
+use crate::common::net::free_address;
+use crate::common::peers::leave_out;
+use crate::common::wait::in_time;
 
 const PROGRAM: &str = "/usr/sbin/sshd";
 
@@ -23,8 +25,7 @@ impl Sshd {
     /// `None` where it is not installed: the test is left out, and says so.
     pub async fn start() -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "{PROGRAM} is missing: install openssh-server");
-            eprintln!("LEFT OUT: {PROGRAM} is missing; install openssh-server");
+            leave_out(&format!("{PROGRAM} is missing; install openssh-server"));
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");
@@ -40,7 +41,8 @@ impl Sshd {
         if user == "root" {
             std::fs::create_dir_all("/run/sshd").expect("a folder");
         }
-        let port = free_port();
+        // sshd cannot choose a port by itself.
+        let port = free_address().port();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
              PidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
@@ -67,7 +69,7 @@ impl Sshd {
             }
             panic!("sshd ended before it listened");
         };
-        tokio::time::timeout(LIMIT, listening).await.expect("sshd listens in time");
+        in_time("sshd listens", listening).await;
         // A full pipe would stop it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Some(Self { port, fingerprint, folder, user, _child: child })
@@ -98,10 +100,4 @@ async fn run(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output().await.expect("it runs");
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
-}
-
-/// sshd cannot choose a port by itself.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }

@@ -3,28 +3,23 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use longshore::clock::SystemClock;
-use longshore::config::{Config, Files};
-use longshore::inbox::ledger::{Ledger, NoticeLine, Selector, Summary};
-use longshore::inbox::{Inbox, SqliteInbox};
 use zip::write::{SimpleFileOptions, ZipWriter};
 
-#[path = "../common/process.rs"]
-mod process;
+use crate::common::delivered;
+use crate::common::place::{ALL, Place, lay};
 
-pub use process::{Daemon, LIMIT, say, try_say};
+pub struct World(Place);
 
-pub struct World {
-    pub config: PathBuf,
-    folder: tempfile::TempDir,
-}
+crate::is_a_place!(World, 0);
 
 impl World {
     /// A world whose feed takes from `source`, with further keys.
     pub fn new(source: &str, keys: &str) -> Self {
-        Self::within(tempfile::tempdir().expect("a folder"), source, keys)
+        let world = Self(Place::new());
+        std::fs::create_dir(world.path("drop")).expect("a folder");
+        world.configure(source, keys);
+        world
     }
 
     /// A world whose feed takes from its own folder `drop`.
@@ -32,29 +27,11 @@ impl World {
         Self::new("drop", keys)
     }
 
-    pub fn within(folder: tempfile::TempDir, source: &str, keys: &str) -> Self {
-        let drop = folder.path().join("drop");
-        if !drop.exists() {
-            std::fs::create_dir(&drop).expect("a folder");
-        }
-        let config = folder.path().join("longshore.toml");
-        let world = Self { config, folder };
-        world.configure(source, keys);
-        world
-    }
-
     pub fn configure(&self, source: &str, keys: &str) {
-        let text = format!(
+        self.0.configure(&format!(
             "[[feed]]\nname = \"netcore\"\ntype = \"drop\"\nsource = {source:?}\npoll = \"100ms\"\nstable_for = \"100ms\"\n\
-             {keys}\n[[route]]\nname = \"all\"\nblob_types = [\"*\"]\nsinks = [\"files\"]\n\
-             [[sink]]\nname = \"files\"\ntype = \"directory\"\npath = \"out\"\n\
-             [inbox]\npath = \"inbox.db\"\n[work]\nlease = \"5s\"\n[ops]\nlisten = \"\"\n"
-        );
-        std::fs::write(&self.config, text).expect("the configuration");
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+             {keys}\n{ALL}[inbox]\npath = \"inbox.db\"\n[work]\nlease = \"5s\"\n"
+        ));
     }
 
     /// A file in the folder that is dropped into.
@@ -62,73 +39,32 @@ impl World {
         self.path("drop").join(name)
     }
 
-    pub fn start(&self) -> Daemon {
-        Daemon::start(process::command(&self.config, &["run"]), self.folder.path())
-    }
-
-    pub fn inbox(&self) -> SqliteInbox {
-        let config = Config::load(&self.config, Files::Checked).expect("a good configuration");
-        SqliteInbox::open(&config.inbox, Arc::new(SystemClock)).expect("the inbox")
-    }
-
-    /// Waits until `reached` holds of the inbox.
-    pub async fn wait(&self, what: &str, mut reached: impl FnMut(&Summary) -> bool) -> Summary {
-        let inbox = self.inbox();
-        let waiting = async {
-            loop {
-                let summary = inbox.summary().await.expect("a summary");
-                if reached(&summary) {
-                    return summary;
-                }
-                inbox.changed().await;
-            }
-        };
-        match tokio::time::timeout(LIMIT, waiting).await {
-            Ok(summary) => summary,
-            Err(_) => panic!("waited in vain until {what}: {:#?}", inbox.summary().await),
-        }
-    }
-
-    pub async fn wait_finished(&self, count: u64) {
-        self.wait(&format!("{count} notices are finished"), |summary| summary.notices.finished >= count).await;
-    }
-
-    pub async fn notices(&self) -> Vec<NoticeLine> {
-        let mut notices = self.inbox().notices(Selector::default()).await.expect("the inbox");
-        notices.reverse();
-        notices
-    }
-
     /// Every delivered event's id, and how often it lies in the output.
     pub fn delivered(&self) -> BTreeMap<String, u32> {
-        let mut events = BTreeMap::new();
-        for file in process::files_in_sight(&self.path("out")) {
-            for line in std::fs::read_to_string(&file).expect("a delivered file").lines() {
-                let record: serde_json::Value = serde_json::from_str(line).expect("a record");
-                let event = record["eventId"].as_str().expect("an event");
-                *events.entry(event.to_owned()).or_default() += 1;
-            }
-        }
-        events
+        delivered::named(&self.path("out"), "/eventId")
     }
 
     /// Holds that the events of these days were delivered, each once, and no others.
     pub fn assert_each_once(&self, days: impl IntoIterator<Item = u32>) {
-        let expected: BTreeMap<String, u32> =
-            days.into_iter().flat_map(|day| (0..2 * EVENTS).map(move |n| (event(day, n), 1))).collect();
-        assert_eq!(self.delivered(), expected);
+        let expected = days.into_iter().flat_map(|day| (0..2 * EVENTS).map(move |n| event(day, n)));
+        assert_eq!(self.delivered(), delivered::counted(expected));
     }
 }
 
-/// Waits until `is_so`.
-pub async fn until(what: &str, is_so: impl Fn() -> bool) {
-    let waiting = async {
-        let mut look = tokio::time::interval(std::time::Duration::from_millis(20));
-        while !is_so() {
-            look.tick().await;
-        }
-    };
-    tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+/// Lays two days' zips into the folder `drop`, one after the other under the same name: both are delivered, and both stay
+/// where they are moved to.
+pub async fn two_days_are_delivered_and_moved(world: &World, drop: &Path) {
+    let (zip, done) = (drop.join("Client ID_ 02012022.zip"), drop.join("done"));
+    lay(&zip, day(1));
+    let daemon = world.run();
+    world.wait_finished(2).await;
+    daemon.until("it is moved", || done.join("Client ID_ 02012022.zip").exists()).await;
+    // The same name with other content is a new version.
+    lay(&zip, day(2));
+    world.wait_finished(4).await;
+    daemon.until("it is moved", || std::fs::read_dir(&done).expect("a folder").count() == 2).await;
+    daemon.stop().await;
+    world.assert_each_once([1, 2]);
 }
 
 /// Events in each of the two files of a day's zip.
@@ -152,11 +88,4 @@ pub fn day(day: u32) -> Vec<u8> {
         writer.write_all(text.as_bytes()).expect("written");
     }
     writer.finish().expect("an archive").into_inner()
-}
-
-/// Lays down a file as a careful sender does: whole, at once.
-pub fn lay(path: &Path, content: &[u8]) {
-    let draft = path.with_file_name(".draft");
-    std::fs::write(&draft, content).expect("written");
-    std::fs::rename(&draft, path).expect("renamed");
 }

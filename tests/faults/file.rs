@@ -1,12 +1,11 @@
 //! An inbox that another process holds, that is damaged, or that a newer Longshore has written.
 
 use std::os::unix::fs::FileExt as _;
-use std::time::Duration;
 
 use rusqlite::Connection;
 
+use crate::common::wait::until;
 use crate::tools::Watched;
-use crate::world::LIMIT;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inbox_that_is_locked_for_long_is_waited_for_and_said() {
@@ -36,14 +35,8 @@ async fn closed_inbox() -> Watched {
     daemon.stop().await;
     // All of it is in the file itself, and nothing in its log.
     let connection = Connection::open(watched.world.folder().join("inbox.db")).expect("the inbox");
-    let moving = async {
-        let mut looks = tokio::time::interval(Duration::from_millis(20));
-        let is_busy = || connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
-        while is_busy().unwrap_or(true) {
-            looks.tick().await;
-        }
-    };
-    tokio::time::timeout(LIMIT, moving).await.expect("moved in time");
+    let is_busy = || connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    until("the log is moved", || matches!(is_busy(), Ok(false))).await;
     drop(connection);
     watched
 }

@@ -15,9 +15,8 @@
 #![cfg(feature = "sandbox")]
 
 mod clock;
+#[path = "../common/mod.rs"]
+mod common;
 mod disk;
 mod file;
 mod tools;
-#[path = "../daemon/world.rs"]
-#[allow(dead_code, reason = "the daemon's tests use the rest of it")]
-mod world;

@@ -1,22 +1,19 @@
-//! A world whose inbox lies where the test wants it, a disk that the test can fill, and system calls that fail.
+//! A world whose inbox lies where the test wants it, and system calls that fail.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
+use std::process::Stdio;
 
 use longshore::ops::ask::{self, Told};
 use longshore::ops::health::Condition;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::world::{Daemon, LIMIT, World};
-
-/// Says what is left out; in CI nothing may be.
-pub fn leave_out(why: &str) {
-    eprintln!("LEFT OUT: {why}");
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "left out in CI: {why}");
-}
+use crate::common::net::free_address;
+use crate::common::process::{self, Daemon, LIMIT};
+use crate::common::vendor::World;
+use crate::common::wait::{in_time, looking};
 
 /// A world whose daemon says on `listen` how it is.
 pub struct Watched {
@@ -28,15 +25,12 @@ impl Watched {
     /// With the inbox in `folder`, or else beside the configuration.
     pub async fn new(folder: Option<&Path>, more: &str) -> Self {
         let world = World::new(more).await;
-        // Free now, and not given out again soon: the system hands out others first.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let listen = free.local_addr().expect("its address");
-        let mut text = std::fs::read_to_string(&world.config).expect("the configuration");
-        text = text.replace("listen = \"\"", &format!("listen = \"{listen}\""));
+        let listen = free_address();
+        world.tell_on(&listen.to_string());
         if let Some(folder) = folder {
-            text = text.replace("path = \"inbox.db\"", &format!("path = \"{}/inbox.db\"", folder.display()));
+            let path = format!("path = \"{}/inbox.db\"", folder.display());
+            world.reconfigure(|text| text.replace("path = \"inbox.db\"", &path));
         }
-        std::fs::write(&world.config, text).expect("the configuration");
         Self { world, listen }
     }
 
@@ -59,17 +53,13 @@ impl Watched {
     }
 
     async fn wait_told(&self, daemon: &Daemon, what: &str, is_so: impl Fn(&Told) -> bool) {
-        let mut last = None;
-        let waiting = async {
-            let mut looks = tokio::time::interval(Duration::from_millis(100));
-            loop {
-                looks.tick().await;
-                last = ask::ask(self.listen).await;
-                if last.as_ref().is_some_and(&is_so) {
-                    return;
-                }
-            }
-        };
+        let last = RefCell::new(None);
+        let waiting = looking(async || {
+            let told = ask::ask(self.listen).await;
+            let is_there = told.as_ref().is_some_and(&is_so);
+            *last.borrow_mut() = told;
+            is_there
+        });
         if tokio::time::timeout(LIMIT, waiting).await.is_err() {
             panic!("waited in vain until {what}: {last:#?}\n{}", daemon.log());
         }
@@ -80,54 +70,6 @@ impl Watched {
         let words = format!("completed: {count}");
         let settled = move |state: &longshore::sandbox::broker::BrokerState| format!("{state:?}").contains(&words);
         self.world.sandbox.broker().wait_until(LIMIT, settled).await.expect("settled in time");
-    }
-}
-
-fn mount(args: &[&str]) -> bool {
-    Command::new("mount").args(args).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|end| end.success())
-}
-
-/// A mounted folder; unmounted when this is dropped.
-pub struct Mounted {
-    path: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Mounted {
-    /// A small disk in memory. `None` where it may not be mounted.
-    pub fn tmpfs(bytes: u64) -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().to_owned();
-        let size = format!("size={bytes}");
-        mount(&["-t", "tmpfs", "-o", &size, "tmpfs", path.to_str()?]).then_some(Self { path, _folder: folder })
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// From here on nothing in it can be opened for writing.
-    pub fn make_read_only(&self) {
-        let path = self.path.to_str().expect("a path");
-        assert!(mount(&["-o", "remount,ro", path]), "nobody has a file of it open");
-    }
-
-    /// Takes all the room that is left; the returned file gives it back.
-    pub fn fill(&self) -> PathBuf {
-        use std::io::Write as _;
-        let path = self.path.join("filler");
-        let mut file = std::fs::File::create(&path).expect("a file");
-        for piece in [&[0_u8; 4096][..], &[0]] {
-            while file.write_all(piece).is_ok() {}
-        }
-        path
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Lazily: a file of a daemon that is just ending may still be open.
-        drop(Command::new("umount").arg("-l").arg(&self.path).status());
     }
 }
 
@@ -154,28 +96,18 @@ impl Failing {
         let refused = async { said.next_line().await.ok().flatten() };
         let attached = async {
             let status = format!("/proc/{pid}/status");
-            let mut looks = tokio::time::interval(Duration::from_millis(20));
-            loop {
-                looks.tick().await;
-                let status = std::fs::read_to_string(&status).unwrap_or_default();
-                if status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0")) {
-                    return;
-                }
-            }
+            let is_traced = |line: &str| line.starts_with("TracerPid:") && !line.ends_with("\t0");
+            looking(async || std::fs::read_to_string(&status).unwrap_or_default().lines().any(is_traced)).await;
         };
         tokio::select! {
             _ = refused => None,
-            attached = tokio::time::timeout(LIMIT, attached) => {
-                attached.expect("strace attaches in time");
-                Some(Self(strace))
-            }
+            () = in_time("strace is attached", attached) => Some(Self(strace)),
         }
     }
 
     /// Lets them succeed again.
     pub async fn end(mut self) {
-        let pid = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed())).expect("it runs");
-        kill_process(pid, Signal::INT).expect("it is ours");
-        tokio::time::timeout(LIMIT, self.0.wait()).await.expect("in time").expect("it ended");
+        process::signal(&self.0, Signal::INT);
+        in_time("strace has ended", self.0.wait()).await.expect("it ended");
     }
 }

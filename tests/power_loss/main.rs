@@ -8,9 +8,9 @@
 
 #![cfg(feature = "sandbox")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod disk;
-#[path = "../common/process.rs"]
-mod process;
 mod settled;
 mod trace;
 
@@ -20,6 +20,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::delivered::files_in_sight;
+use common::peers::leave_out;
+use common::process::{Daemon, LIMIT, PROGRAM};
 use disk::Disk;
 use fastrand::Rng;
 use longshore::clock::SystemClock;
@@ -27,7 +30,6 @@ use longshore::inbox::ledger::{Ledger as _, NoticeState, Selector};
 use longshore::inbox::{InboxSettings, SqliteInbox};
 use longshore::sandbox::sample::{Compression, Kind, SampleSpec};
 use longshore::sandbox::{PublishRequest, Sandbox, SandboxSettings};
-use process::{Daemon, LIMIT};
 use settled::Settled;
 use tokio::process::Command;
 
@@ -186,7 +188,7 @@ async fn watch() -> Watched {
     // The tracer stands aside (-D), so that the daemon is the process that we started.
     command.args(["-D", "-f", "-qq", "-xx", "-s", "10000000", "--seccomp-bpf", "-e", "signal=none", "-e"]);
     command.arg(format!("trace={}", trace::CALLS)).arg("-o").arg(&trace);
-    command.arg(env!("CARGO_BIN_EXE_longshore")).arg("--config").arg(&config).arg("run").kill_on_drop(true);
+    command.arg(PROGRAM).arg("--config").arg(&config).arg("run").kill_on_drop(true);
     let daemon = Daemon::start(command, vendor.path());
 
     let mut published = Vec::new();
@@ -219,20 +221,15 @@ async fn watch() -> Watched {
 
 /// Waits until `count` files have their names. It is not the inbox that is asked: nobody writes to it unwatched.
 async fn wait_delivered(folder: &Path, count: usize, daemon: &Daemon) {
-    let waiting = async {
-        while process::files_in_sight(&folder.join("delivered")).len() < count {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, waiting).await.unwrap_or_else(|_| panic!("not delivered in time: {}", daemon.log()));
+    let files = || files_in_sight(&folder.join("delivered")).len();
+    daemon.until(&format!("{count} files are delivered"), || files() >= count).await;
 }
 
 fn has_strace() -> bool {
     let works =
         std::process::Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|s| s.success());
     if !works {
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "strace is missing or may not trace; run tests/run");
-        eprintln!("LEFT OUT: strace is missing or may not trace; run tests/run");
+        leave_out("strace is missing or may not trace; run tests/run");
     }
     works
 }

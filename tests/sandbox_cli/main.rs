@@ -4,19 +4,18 @@
 
 use longshore::config::{Config, FeedKind, Files};
 use longshore::feed::drop::SourceSettings;
-use longshore::net::{HttpLimits, http_client};
 use longshore::sandbox::DaySpec;
 use longshore::sandbox::sample::EventSpec;
 use serde_json::Value;
-use tokio::process::Command;
 
-#[path = "../common/process.rs"]
-mod process;
+#[path = "../common/mod.rs"]
+mod common;
 mod subscriptions;
 mod world;
 
-use process::LIMIT;
-use world::{World, announced, ended, start, terminate, texts};
+use common::net::client;
+use common::process;
+use world::{World, announced, ended, names, names_of, start, terminate, texts};
 
 #[tokio::test]
 async fn it_says_where_everything_is_writes_a_good_configuration_and_ends_on_term() {
@@ -29,8 +28,8 @@ async fn it_says_where_everything_is_writes_a_good_configuration_and_ends_on_ter
     assert!(config.warnings.is_none());
     assert_eq!((config.feeds.len(), config.sinks.len()), (4, 1));
 
-    let http = http_client(None, HttpLimits::default()).expect("a client");
-    let state: Value = http.get(format!("{control}state")).send().await.expect("answered").json().await.expect("JSON");
+    let state: Value =
+        client().get(format!("{control}state")).send().await.expect("answered").json().await.expect("JSON");
     assert_eq!(state["broker"]["subscriptions"]["fileexport/Subscriptions/longshore"]["active"], 5);
     assert_eq!(state["vendor"]["blobs"], 5);
 
@@ -73,8 +72,8 @@ async fn a_days_zip_that_grew_is_delivered_whole_and_once_by_the_written_configu
 #[tokio::test]
 async fn the_configuration_names_the_same_folders_wherever_it_is_read() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-    command.args(["--log-level", "warn", "sandbox", "--dir", "./sandbox"]).current_dir(folder.path());
+    let mut command = process::bare(&["--log-level", "warn", "sandbox", "--dir", "./sandbox"]);
+    command.current_dir(folder.path());
     let mut child = world::spawn(command);
     announced(&mut child).await;
     let config = Config::load(&folder.path().join("sandbox/longshore.toml"), Files::Checked).expect("a configuration");
@@ -113,15 +112,7 @@ async fn an_event_that_arrives_twice_and_one_that_came_while_nobody_listened_are
     world.wait_webhook("/answered", 12).await;
     // The fifth event's payload is a list of two, the seventh's a bare text.
     let delivered = world.wait_delivered(9, &daemon).await;
-    let mut names: Vec<String> = EventSpec::new(0, 8).iter().flat_map(|event| event.record_names()).collect();
-    names.sort_unstable();
-    let name = |record: &Value| {
-        let name = ["/id", "/tenantArticleId", ""].iter().find_map(|pointer| record.pointer(pointer)?.as_str());
-        name.expect("a name").to_owned()
-    };
-    let mut found: Vec<String> = delivered.iter().map(name).collect();
-    found.sort_unstable();
-    assert_eq!(found, names);
+    assert_eq!(names(&delivered), names_of([EventSpec::new(0, 8)]));
     daemon.stop().await;
 }
 
@@ -130,8 +121,7 @@ async fn the_demo_of_all_feeds_loses_nothing_and_doubles_nothing_and_accounts_fo
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("demo").display().to_string();
     let arguments = ["demo", "--feed", "all", "--files", "8", "--records", "800", "--dir", &dir, "--json"];
-    let demo = Command::new(env!("CARGO_BIN_EXE_longshore")).args(arguments).kill_on_drop(true).output();
-    let output = tokio::time::timeout(LIMIT, demo).await.expect("in time").expect("it runs");
+    let output = process::output(process::bare(&arguments)).await;
     let outcome: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error} in {output:?}"));
     assert!(output.status.success(), "{outcome}");
     assert_eq!((&outcome["lost"], &outcome["duplicated"], &outcome["parked"]), (&0.into(), &0.into(), &0.into()));

@@ -1,41 +1,16 @@
 //! The webhook's events go to whom `longshore subscriptions` had them sent to.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use longshore::sandbox::sample::EventSpec;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::common::place::lay;
+use crate::common::wait::looks;
+use crate::world::{World, names, names_of};
 
 /// The exit code of "something is to do".
 const TO_DO: i32 = 75;
-
-/// What names each record, in order.
-fn names(records: &[Value]) -> Vec<String> {
-    let name = |record: &Value| {
-        let name = ["/id", "/tenantArticleId", ""].iter().find_map(|pointer| record.pointer(pointer)?.as_str());
-        name.expect("a name").to_owned()
-    };
-    let mut names: Vec<String> = records.iter().map(name).collect();
-    names.sort_unstable();
-    names
-}
-
-fn expected(events: impl IntoIterator<Item = EventSpec>) -> Vec<String> {
-    let mut names: Vec<String> =
-        events.into_iter().flat_map(EventSpec::iter).flat_map(|event| event.record_names()).collect();
-    names.sort_unstable();
-    names
-}
-
-/// Puts a file in the place of another at once, as an editor does.
-fn replace(path: &Path, text: &str) {
-    let new = tempfile::NamedTempFile::new_in(path.parent().expect("a folder")).expect("a file");
-    std::fs::write(new.path(), text).expect("written");
-    new.persist(path).expect("in its place");
-}
 
 fn number(value: &Value) -> u64 {
     value.as_u64().expect("a number")
@@ -53,19 +28,17 @@ async fn an_event_arrives_once_it_is_subscribed_to_and_none_when_that_is_over() 
     world.post("send", r#"{"first": 8, "events": 8}"#).await;
     world.wait_webhook("/answered", 8).await;
     let delivered = world.wait_delivered(9, &daemon).await;
-    assert_eq!(names(&delivered), expected([EventSpec::new(8, 8)]));
+    assert_eq!(names(&delivered), names_of([EventSpec::new(8, 8)]));
 
     // Orders are not wanted any more: the first and the third of eight events.
-    let config = world.folder.path().join("longshore.toml");
-    let text = std::fs::read_to_string(&config).expect("the configuration");
-    replace(&config, &text.replace("  \"ORDER_CREATED\",\n", "").replace("  \"ORDER_MODIFIED\",\n", ""));
+    world.reconfigure(|text| text.replace("  \"ORDER_CREATED\",\n", "").replace("  \"ORDER_MODIFIED\",\n", ""));
     let said = world.subscriptions(&["apply", "--yes"], 0).await;
     assert_eq!(said.matches("deleted ORDER_").count(), 2, "{said}");
     world.post("send", r#"{"first": 16, "events": 8}"#).await;
     world.wait_webhook("/answered", 14).await;
     let delivered = world.wait_delivered(16, &daemon).await;
     let without_orders = [EventSpec::new(8, 8), EventSpec::new(17, 1), EventSpec::new(19, 5)];
-    assert_eq!(names(&delivered), expected(without_orders));
+    assert_eq!(names(&delivered), names_of(without_orders));
 
     world.ask(reqwest::Method::DELETE, "subscriptions", "").await;
     let sent = world.post("send", r#"{"first": 24, "events": 8}"#).await;
@@ -81,12 +54,12 @@ async fn a_secret_is_rotated_while_events_are_sent_and_none_is_missed_or_refused
     world.post("send", r#"{"events": 8}"#).await;
     world.wait_webhook("/answered", 8).await;
     let before = world.webhook().await;
-    let secrets = world.folder.path().join("webhook-secret");
+    let secrets = world.path("webhook-secret");
     let old = std::fs::read_to_string(&secrets).expect("the secret");
 
     let is_rotated = AtomicBool::new(false);
     let sending = async {
-        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        let mut tick = looks();
         let mut events = 8;
         while !is_rotated.load(Ordering::Relaxed) {
             tick.tick().await;
@@ -96,7 +69,7 @@ async fn a_secret_is_rotated_while_events_are_sent_and_none_is_missed_or_refused
         events
     };
     let rotating = async {
-        replace(&secrets, &format!("Bearer another\n{old}"));
+        lay(&secrets, format!("Bearer another\n{old}"));
         let said = world.subscriptions(&["apply", "--yes"], 0).await;
         assert_eq!((said.matches("\nmade ").count(), said.matches("\ndeleted ").count()), (8, 8), "{said}");
         is_rotated.store(true, Ordering::Relaxed);
@@ -106,10 +79,10 @@ async fn a_secret_is_rotated_while_events_are_sent_and_none_is_missed_or_refused
     world.wait_webhook("/answered", sent).await;
 
     // Nobody uses the old one any more.
-    replace(&secrets, "Bearer another\n");
+    lay(&secrets, "Bearer another\n");
     world.post("send", &format!(r#"{{"first": {events}, "events": 8}}"#)).await;
     world.wait_webhook("/answered", sent + 8).await;
-    let all = expected([EventSpec::new(0, events + 8)]);
+    let all = names_of([EventSpec::new(0, events + 8)]);
     let delivered = world.wait_delivered(all.len(), &daemon).await;
     assert_eq!(names(&delivered), all, "what came twice while both were there is delivered once");
     let state = world.webhook().await;

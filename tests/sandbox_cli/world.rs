@@ -3,21 +3,26 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use longshore::net::{HttpLimits, http_client};
+use longshore::sandbox::sample::EventSpec;
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::process::{self, Daemon, LIMIT};
+use crate::common::delivered;
+use crate::common::net::client;
+use crate::common::place::Place;
+use crate::common::process::{self, Daemon, LIMIT};
+use crate::common::wait::{in_time, looking};
 
 pub fn start(dir: &Path, more: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-    command.args(["--log-level", "warn", "sandbox", "--dir"]).arg(dir).args(more);
+    let mut command = process::bare(&["--log-level", "warn", "sandbox", "--dir"]);
+    command.arg(dir).args(more);
     spawn(command)
 }
 
 pub fn spawn(mut command: Command) -> Child {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("started")
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started")
 }
 
 /// Reads the announcement up to its last line; the value is what it says of the control API.
@@ -25,7 +30,7 @@ pub async fn announced(child: &mut Child) -> String {
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut control = None;
     loop {
-        let line = tokio::time::timeout(LIMIT, lines.next_line()).await.expect("in time").expect("readable");
+        let line = in_time("it says more", lines.next_line()).await.expect("readable");
         let line = line.expect("the announcement goes on");
         if let Some(url) = line.trim().strip_prefix("control API") {
             control = Some(url.trim().to_owned());
@@ -37,24 +42,25 @@ pub async fn announced(child: &mut Child) -> String {
 }
 
 pub async fn ended(mut child: Child) -> (Option<i32>, String) {
-    let status = tokio::time::timeout(LIMIT, child.wait()).await.expect("in time").expect("ended");
+    let status = in_time("it has ended", child.wait()).await.expect("ended");
     let mut said = String::new();
     child.stderr.take().expect("piped").read_to_string(&mut said).await.expect("readable");
     (status.code(), said)
 }
 
 pub fn terminate(child: &Child) {
-    let id = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())).expect("it runs");
-    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is ours");
+    process::signal(child, Signal::TERM);
 }
 
 /// A sandbox, and the daemon with the configuration that the sandbox wrote.
 pub struct World {
-    pub folder: tempfile::TempDir,
+    place: Place,
     control: String,
     http: reqwest::Client,
     _sandbox: Child,
 }
+
+crate::is_a_place!(World, place);
 
 impl World {
     pub async fn start() -> (Self, Daemon) {
@@ -62,41 +68,25 @@ impl World {
     }
 
     pub async fn start_with(more: &[&str]) -> (Self, Daemon) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut sandbox = start(folder.path(), more);
+        let place = Place::new();
+        let mut sandbox = start(place.folder(), more);
         let control = announced(&mut sandbox).await;
-        let config = folder.path().join("longshore.toml");
-        let text = std::fs::read_to_string(&config).expect("the configuration");
-        std::fs::write(&config, format!("{text}\n[ops]\nlisten = \"\"\n")).expect("written");
-        let http = http_client(None, HttpLimits::default()).expect("a client");
-        let world = Self { folder, control, http, _sandbox: sandbox };
+        place.configure(&place.read("longshore.toml"));
+        let world = Self { place, control, http: client(), _sandbox: sandbox };
         let daemon = world.run();
         (world, daemon)
     }
 
-    pub fn run(&self) -> Daemon {
-        let folder = self.folder.path();
-        Daemon::start(process::command(&folder.join("longshore.toml"), &["run"]), folder)
-    }
-
     /// Waits until so many of the webhook's events are so far.
     pub async fn wait_webhook(&self, pointer: &str, count: u64) {
-        let mut last = Value::Null;
-        let waiting = async {
-            let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
-            while last.pointer(pointer).and_then(Value::as_u64) != Some(count) {
-                tick.tick().await;
-                last = self.webhook().await;
-            }
-        };
-        let ended = tokio::time::timeout(LIMIT, waiting).await;
-        assert!(ended.is_ok(), "waited in vain for {count} in {pointer}: {last}");
+        let is_so = async || self.webhook().await.pointer(pointer).and_then(Value::as_u64) == Some(count);
+        let ended = tokio::time::timeout(LIMIT, looking(is_so)).await;
+        assert!(ended.is_ok(), "waited in vain for {count} in {pointer}: {}", self.webhook().await);
     }
 
     /// Runs `longshore subscriptions`, and holds that it ends with `code`; what it printed.
     pub async fn subscriptions(&self, args: &[&str], code: i32) -> String {
-        let config = self.folder.path().join("longshore.toml");
-        let (status, said) = process::try_say(&config, &[&["subscriptions"], args].concat()).await;
+        let (status, said) = self.try_say(&[&["subscriptions"], args].concat()).await;
         assert_eq!(status.code(), Some(code), "{args:?}: {said}");
         said
     }
@@ -122,24 +112,13 @@ impl World {
 
     /// Every record that lies in the output.
     pub fn delivered(&self) -> Vec<Value> {
-        let files = process::files_in_sight(&self.folder.path().join("delivered"));
-        let texts = files.iter().map(|file| std::fs::read_to_string(file).expect("a delivered file"));
-        texts
-            .flat_map(|text| text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>())
-            .collect()
+        delivered::records(&self.path("delivered"))
     }
 
     /// Waits until so many records are delivered, and returns them.
     pub async fn wait_delivered(&self, count: usize, daemon: &Daemon) -> Vec<Value> {
-        let waiting = async {
-            let mut tick = tokio::time::interval(std::time::Duration::from_millis(50));
-            while self.delivered().len() < count {
-                tick.tick().await;
-            }
-        };
-        if tokio::time::timeout(LIMIT, waiting).await.is_err() {
-            panic!("{} of {count} records were delivered:\n{}", self.delivered().len(), daemon.log());
-        }
+        let what = format!("{count} records are delivered");
+        daemon.until(&what, || self.delivered().len() >= count).await;
         self.delivered()
     }
 }
@@ -149,4 +128,23 @@ pub fn texts(records: &[Value], pointer: &str) -> Vec<String> {
     let mut texts: Vec<String> = records.iter().map(text).collect();
     texts.sort_unstable();
     texts
+}
+
+/// What names each record of an event, in order.
+pub fn names(records: &[Value]) -> Vec<String> {
+    let name = |record: &Value| {
+        let name = ["/id", "/tenantArticleId", ""].iter().find_map(|pointer| record.pointer(pointer)?.as_str());
+        name.expect("a name").to_owned()
+    };
+    let mut names: Vec<String> = records.iter().map(name).collect();
+    names.sort_unstable();
+    names
+}
+
+/// The names of the records of these events, in order.
+pub fn names_of(events: impl IntoIterator<Item = EventSpec>) -> Vec<String> {
+    let events = events.into_iter().flat_map(EventSpec::iter);
+    let mut names: Vec<String> = events.flat_map(|event| event.record_names()).collect();
+    names.sort_unstable();
+    names
 }

@@ -3,7 +3,8 @@
 use longshore::inbox::InboxError;
 use longshore::notice::Verdict;
 
-use crate::world::{Asked, PATH, setup, world};
+use crate::watched::Asked;
+use crate::world::{PATH, setup, world};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_completed_before_its_commit_has_returned() {

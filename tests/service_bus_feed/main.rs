@@ -2,6 +2,10 @@
 
 #![cfg(feature = "sandbox")]
 
+#[path = "../common/mod.rs"]
+mod common;
+mod issuer;
+mod watched;
 mod world;
 
 mod faults;

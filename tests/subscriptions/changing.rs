@@ -38,7 +38,7 @@ async fn apply_makes_what_is_wanted_and_is_done_then() {
 async fn a_secret_is_rotated_by_making_the_new_before_the_old_is_deleted() {
     let world = World::new(&["ORDER_CREATED", "ORDER_MODIFIED"]).await;
     world.ends(0, &["apply", "--yes"]).await;
-    world.write("secret", "Bearer second\nBearer first\n");
+    world.hold("secret", "Bearer second\nBearer first\n");
     let said = world.ends(TO_DO, &["plan"]).await;
     assert_eq!(said.out.matches("it shows another secret").count(), 2, "{}", said.out);
     world.ends(0, &["apply", "--yes"]).await;
@@ -81,7 +81,7 @@ async fn a_sixth_subscription_of_an_event_is_not_tried_and_a_gap_has_to_be_agree
     let said = world.ends(TO_DO, &["apply", "--yes"]).await;
     assert!(said.out.contains("! ORDER_MODIFIED: the vendor has 5"), "{}", said.out);
     assert_eq!(world.changes(), ["POST 201"], "what there is room for is made");
-    world.write("secret", "Bearer second\nBearer first\n");
+    world.hold("secret", "Bearer second\nBearer first\n");
     let said = world.ends(TO_DO, &["apply", "--yes"]).await;
     assert!(said.out.contains("--allow-gap"), "{}", said.out);
     assert_eq!(world.changes().len(), 1, "nothing is deleted for it");

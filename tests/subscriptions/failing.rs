@@ -11,7 +11,7 @@ const PATH: &str = "/api/subscriptions";
 async fn an_apply_that_fails_in_the_middle_is_ended_by_the_next() {
     let world = World::new(&["ORDER_CREATED", "ORDER_MODIFIED", "SHIPMENT_CREATED"]).await;
     world.ends(0, &["apply", "--yes"]).await;
-    world.write("secret", "Bearer second\nBearer first\n");
+    world.hold("secret", "Bearer second\nBearer first\n");
     // The first is replaced; of the second the new one is made, and the old one cannot be deleted.
     let fault = FftFault::once(Method::DELETE, PATH, StatusCode::BAD_REQUEST);
     world.vendor.fail(FftFault { after: 1, ..fault });
@@ -94,10 +94,10 @@ async fn whoever_may_not_is_told_what_to_do() {
     let world = World::with(&["ORDER_CREATED"], "", settings).await;
     let said = world.ends(78, &["plan"]).await;
     assert!(said.err.contains("missing permission") && said.err.contains("administrator"), "{}", said.err);
-    world.write("password", "wrong");
+    world.hold("password", "wrong");
     let said = world.ends(69, &["plan"]).await;
     assert!(said.err.contains("INVALID_LOGIN_CREDENTIALS") && said.err.contains("password_file"), "{}", said.err);
-    world.write("api-key", "another");
+    world.hold("api-key", "another");
     let said = world.ends(78, &["plan"]).await;
     assert!(said.err.contains("API key not valid") && said.err.contains("api_key_file"), "{}", said.err);
 }

@@ -59,7 +59,7 @@ async fn check_says_what_is_subscribed_to_and_whether_it_is_in_place() {
     world.ends(0, &["apply", "--yes"]).await;
     let said = world.longshore(&["check", "--connect"]).await;
     assert!(said.out.contains("all 1 that are wanted"), "{}", said.out);
-    world.write("password", "wrong");
+    world.hold("password", "wrong");
     let said = world.longshore(&["check", "--connect"]).await;
     assert_eq!(said.code, 69, "{}", said.out);
     assert!(said.out.contains("INVALID_LOGIN_CREDENTIALS") && said.out.contains("password_file"), "{}", said.out);

@@ -3,6 +3,8 @@
 #![cfg(feature = "sandbox")]
 
 mod changing;
+#[path = "../common/mod.rs"]
+mod common;
 mod failing;
 mod looking;
 mod world;

@@ -1,14 +1,10 @@
 //! The vendor's side, a configuration that names it, and the program.
 
-use std::path::Path;
-use std::time::Duration;
-
 use longshore::sandbox::fft::{Fft, FftSettings};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
-/// No test waits longer for anything.
-const LIMIT: Duration = Duration::from_secs(120);
+use crate::common::place::{ALL, Place};
+use crate::common::process;
 
 pub const TARGET: &str = "https://hooks.example/events";
 
@@ -17,7 +13,7 @@ pub const TO_DO: i32 = 75;
 
 pub struct World {
     pub vendor: Fft,
-    folder: tempfile::TempDir,
+    place: Place,
 }
 
 /// What the program said.
@@ -27,6 +23,8 @@ pub struct Said {
     pub err: String,
 }
 
+crate::is_a_place!(World, place);
+
 impl World {
     /// A world in which `events` are wanted.
     pub async fn new(events: &[&str]) -> Self {
@@ -35,15 +33,14 @@ impl World {
 
     /// Also with `more` keys of the subscriptions.
     pub async fn with(events: &[&str], more: &str, settings: FftSettings) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
         let vendor = Fft::start(settings).await.expect("the vendor");
-        let world = Self { vendor, folder };
+        let world = Self { vendor, place: Place::new() };
         let FftSettings { api_key, username, password, .. } = world.vendor.settings();
-        world.write("password", password);
-        world.write("api-key", api_key);
-        world.write("secret", "Bearer first\n");
+        world.hold("password", password);
+        world.hold("api-key", api_key);
+        world.hold("secret", "Bearer first\n");
         let base = world.vendor.base();
-        let text = format!(
+        world.configure(&format!(
             r#"
 [[feed]]
 name = "events"
@@ -62,49 +59,17 @@ api_key_file = "api-key"
 events = {events:?}
 {more}
 
-[[route]]
-name = "events"
-blob_types = ["*"]
-sinks = ["out"]
-
-[[sink]]
-name = "out"
-type = "directory"
-path = "out"
-
+{ALL}
 [inbox]
 path = "inbox.db"
-
-[ops]
-listen = ""
 "#
-        );
-        world.write("longshore.toml", &text);
+        ));
         world
     }
 
-    pub fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Writes a file that nobody else may read.
-    pub fn write(&self, name: &str, text: &str) {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = self.path().join(name);
-        std::fs::write(&path, text).expect("written");
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("closed to others");
-    }
-
-    /// Runs `longshore subscriptions` with `args`.
-    pub async fn say(&self, args: &[&str]) -> Said {
-        self.longshore(&[&["subscriptions"], args].concat()).await
-    }
-
+    /// Runs `longshore`, which says no secret.
     pub async fn longshore(&self, args: &[&str]) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_longshore"));
-        command.arg("--config").arg(self.path().join("longshore.toml")).args(args).kill_on_drop(true);
-        let output = tokio::time::timeout(LIMIT, command.stdin(std::process::Stdio::null()).output());
-        let output = output.await.expect("in time").expect("it runs");
+        let output = process::output(self.command(args)).await;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let said =
             Said { code: output.status.code().expect("an exit"), out: text(&output.stdout), err: text(&output.stderr) };
@@ -114,9 +79,9 @@ listen = ""
         said
     }
 
-    /// The same, and holds that it ends with `code`.
+    /// Runs `longshore subscriptions`, and holds that it ends with `code`.
     pub async fn ends(&self, code: i32, args: &[&str]) -> Said {
-        let said = self.say(args).await;
+        let said = self.longshore(&[&["subscriptions"], args].concat()).await;
         assert_eq!(said.code, code, "{args:?}:\n{}{}", said.out, said.err);
         said
     }

@@ -1,13 +1,14 @@
 //! Ends without notice, and a disk that is full: what was answered 200 is there, and everything is there once.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use longshore::inbox::ledger::{Ledger as _, Selector};
 use tokio::task::JoinSet;
 
-use crate::world::{LIMIT, SECRET, World, event, left_out};
+use crate::common::disk::Mounted;
+use crate::common::wait::{in_time, until_async};
+use crate::world::{SECRET, World, event};
 
 /// Posts each of `numbers` until it is answered 200, as the vendor does.
 async fn send_until_taken(world: &Arc<World>, numbers: std::ops::Range<u64>) {
@@ -27,14 +28,14 @@ async fn send_until_taken(world: &Arc<World>, numbers: std::ops::Range<u64>) {
         });
     }
     let all = async { while senders.join_next().await.is_some() {} };
-    tokio::time::timeout(LIMIT, all).await.expect("all are taken in time");
+    in_time("all are taken", all).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_commit_and_answer_each_event_is_stored_once() {
     let world = Arc::new(World::new("", "[work]\nlease = \"5s\"\n"));
     let (rounds, each) = (4, 200);
-    let mut daemon = world.start().await;
+    let mut daemon = world.serve().await;
     for round in 0..rounds {
         let sending = tokio::spawn({
             let world = Arc::clone(&world);
@@ -47,7 +48,7 @@ async fn killed_between_commit_and_answer_each_event_is_stored_once() {
         };
         world.wait("more are stored", stored).await;
         daemon.kill().await;
-        daemon = world.start().await;
+        daemon = world.serve().await;
         sending.await.expect("all are taken");
     }
     let total = rounds * each;
@@ -58,39 +59,12 @@ async fn killed_between_commit_and_answer_each_event_is_stored_once() {
     daemon.stop().await;
 }
 
-/// A file system of `size` at `path`, unmounted on drop; `None` where this user may not mount.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mount(path: &std::path::Path, size: &str) -> Option<Self> {
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(path).output();
-        match mounted {
-            Ok(output) if output.status.success() => Some(Self(path.to_owned())),
-            Ok(output) => {
-                eprintln!("LEFT OUT: mount: {}", String::from_utf8_lossy(&output.stderr));
-                None
-            }
-            Err(error) => {
-                left_out(&format!("mount cannot be run: {error}"));
-                None
-            }
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sender_is_told_503_while_the_disk_is_full_and_its_event_is_stored_once_there_is_room() {
+    let Some(disk) = Mounted::tmpfs(8 << 20) else { return };
     let world = World::new("", "");
-    let folder = world.path().join("inbox");
-    let Some(_disk) = SmallDisk::mount(&folder, "8m") else { return };
-    let daemon = world.start().await;
+    world.reconfigure(|text| text.replace("\"inbox.db\"", &format!("\"{}/inbox.db\"", disk.path().display())));
+    let daemon = world.serve().await;
     let client = world.client();
     let post = async |id: &str, bytes: usize| {
         let payload = format!(r#"{{"id":"{id}","version":1,"filling":"{}"}}"#, "x".repeat(bytes));
@@ -101,25 +75,11 @@ async fn a_sender_is_told_503_while_the_disk_is_full_and_its_event_is_stored_onc
     };
     assert_eq!(post("a", 10).await, (200, false));
     // Whatever room there is goes into a file of somebody else.
-    let filling = folder.join("filling");
-    let filled = Command::new("dd").arg("if=/dev/zero").arg(format!("of={}", filling.display())).arg("bs=4k").output();
-    assert!(!filled.expect("dd runs").status.success(), "it ends with a full disk");
+    let filler = disk.fill();
     assert_eq!(post("b", 500_000).await, (503, true));
-    let is_told = async {
-        let mut tick = tokio::time::interval(Duration::from_millis(100));
-        while !daemon.log().contains("no room left for the inbox") {
-            tick.tick().await;
-        }
-    };
-    tokio::time::timeout(LIMIT, is_told).await.expect("it says so");
-    std::fs::remove_file(filling).expect("removed");
-    let taken = async {
-        let mut tick = tokio::time::interval(Duration::from_millis(100));
-        while post("b", 500_000).await != (200, false) {
-            tick.tick().await;
-        }
-    };
-    tokio::time::timeout(LIMIT, taken).await.expect("it is taken once there is room");
+    daemon.says("no room left for the inbox").await;
+    std::fs::remove_file(filler).expect("removed");
+    until_async("it is taken once there is room", async || post("b", 500_000).await == (200, false)).await;
     world.wait("both are delivered", |summary| summary.notices.finished == 2).await;
     assert_eq!(world.inbox().notices(Selector::default()).await.expect("notices").len(), 2);
     let log = daemon.stop().await;

@@ -2,7 +2,9 @@
 
 use tokio::process::Command;
 
-use crate::world::{LIMIT, SECRET, World, left_out};
+use crate::common::peers::leave_out;
+use crate::common::process::LIMIT;
+use crate::world::{SECRET, World};
 
 /// Each request has an event id of its own, and each answer that is not 200 is counted.
 const SCRIPT: &str = r#"
@@ -21,15 +23,15 @@ function response(status) if status ~= 200 then print("answered " .. status) end
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_load_generator_was_answered_200_is_stored() {
     let world = World::new("", "[work]\nworkers = 1\nwindows = [\"00:00-00:01\"]\nzone = \"UTC\"\n");
-    let daemon = world.start().await;
-    let script = world.path().join("load.lua");
+    let daemon = world.serve().await;
+    let script = world.path("load.lua");
     std::fs::write(&script, SCRIPT).expect("written");
     let mut command = Command::new("wrk");
     command.args(["--threads", "2", "--connections", "64", "--duration", "2s", "--timeout", "60s", "--script"]);
     command.arg(&script).args(["--header", &format!("Authorization: {SECRET}")]).arg(world.url("/events"));
     let output = match tokio::time::timeout(LIMIT, command.kill_on_drop(true).output()).await.expect("it ends") {
         Ok(output) => output,
-        Err(error) => return left_out(&format!("wrk cannot be run (Debian package wrk): {error}")),
+        Err(error) => return leave_out(&format!("wrk cannot be run (Debian package wrk): {error}")),
     };
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

@@ -1,5 +1,7 @@
 //! The webhook feed as senders meet it: the real program, over TLS, with clients that we did not write.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod faults;
 mod load;
 mod taking;

@@ -1,17 +1,17 @@
 //! What is taken, what is answered, and what becomes of it.
 
-use std::time::Duration;
-
 use longshore::inbox::ledger::{Ledger as _, Selector};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::world::{LIMIT, SECRET, World, certificate, event};
+use crate::common::place::lay;
+use crate::common::wait::{in_time, until_async};
+use crate::world::{SECRET, World, event};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_curl_posts_over_tls_is_answered_200_and_delivered() {
     let world = World::new("", "");
-    let daemon = world.start().await;
+    let daemon = world.serve().await;
     let url = world.url("/events");
     let header = format!("Authorization: {SECRET}");
     let post = async |body: &str| world.curl(&["--header", &header, "--data-binary", body, &url]).await;
@@ -46,7 +46,7 @@ async fn what_curl_posts_over_tls_is_answered_200_and_delivered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_taken_is_answered_as_it_deserves_and_stores_nothing() {
     let world = World::new("body_bytes_max = \"2KiB\"", "");
-    let daemon = world.start().await;
+    let daemon = world.serve().await;
     let url = world.url("/events");
     let header = format!("Authorization: {SECRET}");
     let large = "x".repeat(3_000);
@@ -80,7 +80,7 @@ async fn what_cannot_be_taken_is_answered_as_it_deserves_and_stores_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_version_stays_in_whatever_order_events_come() {
     let world = World::new("", "[work]\nworkers = 4\nordering = \"none\"\nper_blob_type_max = 4\n");
-    let daemon = world.start().await;
+    let daemon = world.serve().await;
     let client = world.client();
     let versions = [3, 1, 12, 2, 11, 7, 12, 9];
     for (number, version) in versions.iter().enumerate() {
@@ -97,7 +97,7 @@ async fn the_newest_version_stays_in_whatever_order_events_come() {
 #[tokio::test(flavor = "multi_thread")]
 async fn secret_and_certificate_are_replaced_without_a_restart() {
     let world = World::new("", "");
-    let daemon = world.start().await;
+    let daemon = world.serve().await;
     let (old, new) = ("Authorization: Bearer first", "Authorization: Bearer second");
     let url = world.url("/events");
     let post = async |header: &str, id: &str| {
@@ -107,30 +107,26 @@ async fn secret_and_certificate_are_replaced_without_a_restart() {
     let Some(status) = post(old, "1").await else { return };
     assert_eq!(status, 200);
     assert_eq!(post(new, "2").await, Some(401));
-    let replace = |text: &str| {
-        let beside = world.path().join("secret.new");
-        std::fs::write(&beside, text).expect("written");
-        std::fs::rename(beside, world.path().join("secret")).expect("renamed");
-    };
+    let replace = |text: &str| lay(&world.path("secret"), text);
     replace("Bearer second\nBearer first\n");
-    until(async || post(new, "2").await == Some(200)).await;
+    until_async("the new secret is taken", async || post(new, "2").await == Some(200)).await;
     assert_eq!(post(old, "3").await, Some(200), "both are accepted meanwhile");
     replace("Bearer second\n");
-    until(async || post(old, "4").await == Some(401)).await;
+    until_async("the old secret is refused", async || post(old, "4").await == Some(401)).await;
     assert_eq!(post(new, "4").await, Some(200));
 
     // curl trusts what now lies there, and nothing else.
-    certificate(world.path());
+    world.renew_certificate();
     let trusts = async || {
         let output = tokio::process::Command::new("curl")
             .args(["--silent", "--cacert"])
-            .arg(world.path().join("certificate.pem"))
+            .arg(world.path("certificate.pem"))
             .arg(&url)
             .output()
             .await;
         output.expect("curl runs").status.success()
     };
-    until(trusts).await;
+    until_async("the new certificate is shown", trusts).await;
     let log = daemon.stop().await;
     assert!(log.contains("the certificate was replaced"), "{log}");
 }
@@ -139,16 +135,14 @@ async fn secret_and_certificate_are_replaced_without_a_restart() {
 async fn a_connection_that_says_nothing_or_little_ends_and_others_are_served_meanwhile() {
     let world = World::new("idle_timeout = \"1s\"\nanswer_timeout = \"1s\"\n", "");
     // Plain, so that the test can speak half a request.
-    let text = std::fs::read_to_string(&world.config).expect("the configuration");
-    let text = text.replace("certificate_file = \"certificate.pem\"\nkey_file = \"key.pem\"\n", "");
-    std::fs::write(&world.config, text).expect("written");
-    let daemon = world.start().await;
+    world.reconfigure(|text| text.replace("certificate_file = \"certificate.pem\"\nkey_file = \"key.pem\"\n", ""));
+    let daemon = world.serve().await;
     let said = async |half: &str| {
         let mut stream = tokio::net::TcpStream::connect(world.address).await.expect("connected");
         stream.write_all(half.as_bytes()).await.expect("written");
         let mut answer = String::new();
         let reading = stream.read_to_string(&mut answer);
-        tokio::time::timeout(LIMIT, reading).await.expect("it ends").expect("readable");
+        in_time("the connection ends", reading).await.expect("readable");
         answer
     };
     let head = format!("POST /events HTTP/1.1\r\nHost: x\r\nAuthorization: {SECRET}\r\nContent-Length: 10\r\n");
@@ -174,28 +168,16 @@ async fn a_connection_that_says_nothing_or_little_ends_and_others_are_served_mea
 #[tokio::test(flavor = "multi_thread")]
 async fn check_says_what_the_webhook_needs_and_disturbs_nobody() {
     let world = World::new("", "");
-    let (good, said) = world.say(&["check", "--connect"]).await;
-    assert!(good, "{said}");
+    let said = world.say(&["check", "--connect"]).await;
     for part in ["webhook on https://", "certificate and key fit", "one value is accepted", "is free"] {
         assert!(said.contains(part), "{part:?} in {said}");
     }
-    let daemon = world.start().await;
-    let (good, said) = world.say(&["check", "--connect"]).await;
-    assert!(good && said.contains("answers"), "{said}");
-    std::fs::write(world.path().join("key.pem"), "no key").expect("written");
-    let (good, said) = world.say(&["check", "--connect"]).await;
-    assert!(!good && said.contains("key.pem") && said.contains("FAIL"), "{said}");
+    let daemon = world.serve().await;
+    let said = world.say(&["check", "--connect"]).await;
+    assert!(said.contains("answers"), "{said}");
+    world.write("key.pem", "no key");
+    let (status, said) = world.try_say(&["check", "--connect"]).await;
+    assert!(!status.success() && said.contains("key.pem") && said.contains("FAIL"), "{said}");
     assert!(!said.contains("Bearer"), "{said}");
     daemon.stop().await;
-}
-
-/// Polls until `reached`, for as long as a test may take.
-async fn until(mut reached: impl AsyncFnMut() -> bool) {
-    let polling = async {
-        let mut tick = tokio::time::interval(Duration::from_millis(200));
-        while !reached().await {
-            tick.tick().await;
-        }
-    };
-    tokio::time::timeout(LIMIT, polling).await.expect("reached in time");
 }
