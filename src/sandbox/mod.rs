@@ -161,7 +161,7 @@ impl Sandbox {
         let bucket_url = url(&format!("https://{bucket_address}"))?;
         let bucket = Bucket::new(&settings.bucket, settings.bucket_page_max, bucket_url)?;
         let fft = start_fft(&settings, &identity, &dir).await?;
-        let webhook = Webhook::start(&settings, &identity, &dir).await?;
+        let webhook = Webhook::start(&settings, &identity, &dir)?;
         let core = Core::new(settings, blob_base.clone(), broker, bucket);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();

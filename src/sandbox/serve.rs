@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::serve::Listener;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -30,6 +30,18 @@ pub(super) async fn bind(what: &'static str, port: u16) -> Result<(TcpListener, 
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(fail)?;
     let address = listener.local_addr().map_err(fail)?;
     Ok((listener, address))
+}
+
+/// Takes a loopback port for a server of the daemon's, which is started later; `0` takes a free one. While the socket
+/// lives, nobody is given that port who asks for any: on Linux, whoever names it and sets `SO_REUSEADDR`, as servers do,
+/// may listen there all the same. Elsewhere there is no such hold, and no socket.
+pub(super) fn reserve(what: &'static str, port: u16) -> Result<(Option<TcpSocket>, SocketAddr), SandboxError> {
+    let fail = |source| SandboxError::Listen { what, port, source };
+    let socket = TcpSocket::new_v4().map_err(fail)?;
+    socket.set_reuseaddr(true).map_err(fail)?;
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).map_err(fail)?;
+    let address = socket.local_addr().map_err(fail)?;
+    Ok((cfg!(target_os = "linux").then_some(socket), address))
 }
 
 /// Serves `app` on `listener` until `stop`, and then until its open connections are done.

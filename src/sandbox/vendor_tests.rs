@@ -310,6 +310,19 @@ async fn the_blob_store_serves_tls_with_the_same_ca() {
     assert_eq!(client.get(&uri, &query).await.status(), 200);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_webhooks_port_is_kept_for_the_daemon() {
+    let sandbox = Sandbox::start(SandboxSettings::default()).await.expect("started");
+    let address = sandbox.webhook_address();
+    let other = tokio::net::TcpSocket::new_v4().expect("a socket");
+    other.bind(address).expect_err("it is taken");
+    for _ in 0..2 {
+        let listener = tokio::net::TcpListener::bind(address).await.expect("the daemon may listen there");
+        let (_client, _) = tokio::try_join!(tokio::net::TcpStream::connect(address), listener.accept()).expect("heard");
+    }
+}
+
 #[tokio::test]
 async fn what_is_written_is_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;

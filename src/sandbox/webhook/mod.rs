@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpSocket;
 use url::Url;
 
 use super::fft::{Recipient, Recipients};
@@ -82,6 +83,8 @@ impl Default for SendRequest {
 /// The sender, and where it sends to.
 pub(super) struct Webhook {
     listen: SocketAddr,
+    /// Holds the port for the daemon.
+    _reserved: Option<TcpSocket>,
     url: Url,
     secret_file: PathBuf,
     sender: Sender,
@@ -90,7 +93,7 @@ pub(super) struct Webhook {
 impl Webhook {
     /// A sender to `settings.webhook_port`; writes what the listener there needs into the folder `dir`: a certificate
     /// with its key, and the secret.
-    pub(super) async fn start(
+    pub(super) fn start(
         settings: &SandboxSettings,
         identity: &ServerIdentity,
         dir: &std::path::Path,
@@ -98,8 +101,8 @@ impl Webhook {
         if !is_speed(settings.webhook_speed) {
             return Err(SandboxError::Request(format!("a sender cannot be {} times faster", settings.webhook_speed)));
         }
-        // Free at this moment: the daemon that is to listen there does not run yet.
-        let (_, listen) = serve::bind("webhook's receiver", settings.webhook_port).await?;
+        // The daemon that is to listen there does not run yet.
+        let (reserved, listen) = serve::reserve("webhook's receiver", settings.webhook_port)?;
         let url = url(&format!("https://{listen}/events"))?;
         let secret = Secret::new(format!("Bearer {}", uuid::Uuid::new_v4().simple()));
         let secret_file = write_private(&dir.join("webhook-secret"), format!("{}\n", secret.expose()).as_bytes())?;
@@ -108,7 +111,7 @@ impl Webhook {
         let http = http_client(Some(&dir.join("ca.pem")), limits)
             .map_err(|error| SandboxError::Request(format!("the webhook's sender cannot be made: {error}")))?;
         let sender = Sender::new(Box::new(Https { http }), settings.webhook_speed);
-        Ok(Self { listen, url, secret_file, sender })
+        Ok(Self { listen, _reserved: reserved, url, secret_file, sender })
     }
 
     /// The daemon's listener, and the secret that is to be shown to it now.
