@@ -67,7 +67,7 @@ async fn subject(name: &'static str) -> Subject {
                 "http array" => HttpBody::Array,
                 _ => HttpBody::JsonLines,
             };
-            let (method, timeout) = (HttpMethod::Put, Duration::from_secs(10));
+            let (method, timeout) = (HttpMethod::Put, Duration::from_secs(60));
             let settings = HttpSettings { url, method, body, auth: None, headers: vec![], timeout, ca_file: None };
             (SinkKind::Http(settings), http::DEFAULT_BATCH)
         }

@@ -195,7 +195,7 @@ macro_rules! inbox_conformance {
                 async fn $case() {
                     let subject = $fresh().await;
                     let case = crate::inbox::conformance::$group::$case(subject);
-                    tokio::time::timeout(std::time::Duration::from_secs(30), case).await.expect("ends in time");
+                    tokio::time::timeout(std::time::Duration::from_secs(120), case).await.expect("ends in time");
                 }
             )+
         }

@@ -26,7 +26,7 @@ async fn blocked(inbox: &SqliteInbox) -> (impl Future<Output = ()>, mpsc::Sender
     let (leave, may_leave) = mpsc::channel::<()>();
     let mut blocking = Box::pin(on_writer(inbox, move |_| {
         entered.send(()).unwrap();
-        may_leave.recv_timeout(Duration::from_secs(20)).unwrap();
+        may_leave.recv_timeout(Duration::from_secs(120)).unwrap();
         Ok(())
     }));
     tokio::select! {
@@ -229,7 +229,7 @@ async fn a_claim_whose_worker_went_away_is_given_back_at_once() {
         move |connection| {
             let claimed = claim::claim(connection, &request())?;
             made.send(()).unwrap();
-            may_leave.recv_timeout(Duration::from_secs(20)).unwrap();
+            may_leave.recv_timeout(Duration::from_secs(120)).unwrap();
             Ok(claimed)
         },
         Some(claim::give_back),

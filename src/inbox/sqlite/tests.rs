@@ -107,7 +107,7 @@ async fn work_stored_by_another_process_is_heard_of() {
     let folder = tempfile::tempdir().unwrap();
     let (listening, working) = (open(folder.path()).unwrap(), Arc::new(open(folder.path()).unwrap()));
     listening.store(vec![heard("a", "T", 0)]).await.unwrap();
-    tokio::time::timeout(Duration::from_secs(20), working.changed()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(120), working.changed()).await.unwrap();
     assert_eq!(working.unplanned(1).await.unwrap().len(), 1);
 }
 

@@ -241,7 +241,7 @@ fn notice(metadata: Metadata) -> Notice {
 }
 
 fn opener(tokens: Option<Arc<dyn TokenSource>>) -> PayloadOpener {
-    let settings = FetchSettings { idle_timeout: Duration::from_secs(5), resumes_max: 3, ..FetchSettings::default() };
+    let settings = FetchSettings { idle_timeout: Duration::from_secs(60), resumes_max: 3, ..FetchSettings::default() };
     PayloadOpener::new(settings, PayloadLimits::default(), tokens, Context::new(Arc::new(SystemClock))).unwrap()
 }
 
@@ -253,7 +253,7 @@ async fn read(stream: &mut RecordStream) -> Result<Vec<u8>, PayloadError> {
         }
         Ok(out)
     };
-    tokio::time::timeout(Duration::from_secs(20), all).await.expect("a fetch ends in time")
+    tokio::time::timeout(Duration::from_secs(120), all).await.expect("a fetch ends in time")
 }
 
 fn lines(count: usize) -> Vec<u8> {
@@ -461,5 +461,5 @@ async fn a_stream_that_is_dropped_stops_its_fetch_and_its_decoder() {
     let mut stream = bench.open_in_batches_of(1_000);
     assert!(stream.next().await.unwrap().is_some());
     drop(stream);
-    tokio::time::timeout(Duration::from_secs(20), given_up.notified()).await.expect("the store sees the reader go");
+    tokio::time::timeout(Duration::from_secs(120), given_up.notified()).await.expect("the store sees the reader go");
 }

@@ -17,6 +17,9 @@ const FAULTS_MAX: usize = 1_000;
 /// Long enough for the bytes before a cut to leave the process.
 const FLUSH_PAUSE: Duration = Duration::from_millis(20);
 
+/// So often the server may send on what it has, should it have been held up for the whole pause.
+const FLUSHES: u32 = 4;
+
 /// One fault, and which requests it hits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlobFault {
@@ -200,6 +203,9 @@ fn cut(body: Body, after: u64) -> Body {
     // pause lets the kept bytes go out.
     let broken = futures::stream::once(async {
         tokio::time::sleep(FLUSH_PAUSE).await;
+        for _ in 0..FLUSHES {
+            tokio::task::yield_now().await;
+        }
         Err(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "the sandbox cuts this body short"))
     });
     kept.chain(broken).boxed()

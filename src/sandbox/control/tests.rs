@@ -46,7 +46,7 @@ async fn what_is_published_lies_in_the_store_and_on_the_subscription() {
     for file in files {
         assert_eq!((&file["records"], &file["blob_type"]), (&json!(20), &json!("Gateway.PriceChanges")));
         let uri = file["uri"].as_str().expect("a URI");
-        let query = api.sandbox.blob_sas(SystemClock.now().plus(Duration::from_secs(60)));
+        let query = api.sandbox.blob_sas(SystemClock.now().plus(Duration::from_secs(3_600)));
         let answer = api.http.get(format!("{uri}?{}", query.expose())).send().await.expect("answered");
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.content_length(), file["blob_bytes"].as_u64());
