@@ -29,6 +29,7 @@ use super::backoff::{Jitter, after_failure, after_refusal};
 use super::{AccessError, BlobAccess, ServiceBusAccess, TokenSet};
 use crate::clock::UnixMs;
 use crate::error::{Class, Classify};
+use crate::ops::metrics::ComputedGauge;
 use crate::ops::{Condition, Context};
 use crate::probe::Step;
 
@@ -403,8 +404,7 @@ impl Task {
 /// A gauge of how long the tokens still last; negative once one has expired.
 fn seconds_left(context: &Context, part: &str, tokens: watch::Receiver<Option<Arc<TokenSet>>>) {
     let clock = Arc::clone(&context.clock);
-    let help = "Seconds until the first of the tokens expires; negative once it has";
-    context.metrics.computed_gauge("longshore_token_seconds_left", help, part, move || {
+    context.metrics.computed_gauge(ComputedGauge::TokenSecondsLeft, part, move || {
         let expires = tokens.borrow().as_ref().and_then(|tokens| tokens.expires())?;
         Some((expires.0 - clock.now().0).div_euclid(1_000))
     });

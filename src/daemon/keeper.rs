@@ -1,19 +1,17 @@
 //! Keeps the inbox: writes down how the daemon is, prunes what is old, and measures it for the metrics.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::error::chain;
 use crate::inbox::InboxSettings;
 use crate::inbox::ledger::{DaemonReport, Ledger, REPORT_EVERY, Retention, Summary};
 use crate::ops::http::BeforeMetrics;
+use crate::ops::metrics::{InboxHolds, StateLabel};
 use crate::ops::{Condition, Context};
 
 use super::Duty;
@@ -133,92 +131,21 @@ impl Reporter {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabel {
-    state: &'static str,
-}
-
-type Gauge64 = Gauge<u64, AtomicU64>;
-
-/// Gauges that are read from the inbox at each scrape.
+/// Measures the inbox at each scrape.
 pub(super) struct InboxGauges {
     ledger: Arc<dyn Ledger>,
-    clock: Arc<dyn crate::clock::Clock>,
-    notices: Family<StateLabel, Gauge64>,
-    oldest_waiting_seconds: Gauge64,
-    parked_records: Gauge64,
-    parked_bytes: Gauge64,
-    parked_oldest_seconds: Gauge64,
-    outlived_keys: Gauge64,
-    unbalanced: Gauge64,
-    audit_findings: Gauge64,
-    audit_time_seconds: Gauge64,
-    database_bytes: Gauge64,
-    log_bytes: Gauge64,
+    clock: Arc<dyn Clock>,
+    holds: InboxHolds,
 }
 
 impl InboxGauges {
     pub(super) fn register(ledger: Arc<dyn Ledger>, context: &Context) -> Arc<dyn BeforeMetrics> {
-        let gauges = Self {
-            ledger,
-            clock: Arc::clone(&context.clock),
-            notices: Family::default(),
-            oldest_waiting_seconds: Gauge::default(),
-            parked_records: Gauge::default(),
-            parked_bytes: Gauge::default(),
-            parked_oldest_seconds: Gauge::default(),
-            outlived_keys: Gauge::default(),
-            unbalanced: Gauge::default(),
-            audit_findings: Gauge::default(),
-            audit_time_seconds: Gauge::default(),
-            database_bytes: Gauge::default(),
-            log_bytes: Gauge::default(),
-        };
-        context.metrics.with_registry(|registry| {
-            registry.register("longshore_inbox_notices", "Notices in the inbox, by state", gauges.notices.clone());
-            registry.register(
-                "longshore_inbox_oldest_waiting_seconds",
-                "Age of the oldest notice that is not finished",
-                gauges.oldest_waiting_seconds.clone(),
-            );
-            registry.register(
-                "longshore_parked_records",
-                "Records that wait for their parent",
-                gauges.parked_records.clone(),
-            );
-            registry.register("longshore_parked_bytes", "Bytes of parked records", gauges.parked_bytes.clone());
-            registry.register(
-                "longshore_parked_oldest_seconds",
-                "How long the oldest parked record has waited",
-                gauges.parked_oldest_seconds.clone(),
-            );
-            registry.register(
-                "longshore_inbox_outlived_keys",
-                "Keys of notices that were pruned early, kept to know what comes again",
-                gauges.outlived_keys.clone(),
-            );
-            registry.register(
-                "longshore_inbox_unbalanced_deliveries",
-                "Deliveries whose account does not add up",
-                gauges.unbalanced.clone(),
-            );
-            registry.register(
-                "longshore_inbox_audit_findings",
-                "What did not add up in the latest audit",
-                gauges.audit_findings.clone(),
-            );
-            registry.register(
-                "longshore_inbox_audit_time_seconds",
-                "When the latest audit was done, in seconds since 1970 UTC; 0 for never",
-                gauges.audit_time_seconds.clone(),
-            );
-            registry.register("longshore_inbox_database_bytes", "Size of the database", gauges.database_bytes.clone());
-            registry.register("longshore_inbox_wal_bytes", "Size of the write-ahead log", gauges.log_bytes.clone());
-        });
-        Arc::new(gauges)
+        let holds = context.metrics.add(InboxHolds::register);
+        Arc::new(Self { ledger, clock: Arc::clone(&context.clock), holds })
     }
 
     fn set(&self, summary: &Summary) {
+        let holds = &self.holds;
         let counts = summary.notices;
         for (state, count) in [
             ("heard", counts.heard),
@@ -227,21 +154,21 @@ impl InboxGauges {
             ("skipped", counts.skipped),
             ("quarantined", counts.quarantined),
         ] {
-            self.notices.get_or_create(&StateLabel { state }).set(count);
+            holds.notices.get_or_create(&StateLabel { state }).set(count);
         }
         let waiting = summary.oldest_waiting.map_or(0, |oldest| self.clock.now().since(oldest.stored).as_secs());
-        self.oldest_waiting_seconds.set(waiting);
+        holds.oldest_waiting_seconds.set(waiting);
         let parked = summary.parked;
-        self.parked_records.set(parked.records);
-        self.parked_bytes.set(parked.bytes);
-        self.parked_oldest_seconds.set(parked.oldest.map_or(0, |oldest| self.clock.now().since(oldest).as_secs()));
-        self.outlived_keys.set(summary.outlived_keys);
-        self.unbalanced.set(summary.unbalanced);
-        self.audit_findings.set(summary.audit.map_or(0, |audit| audit.findings));
+        holds.parked_records.set(parked.records);
+        holds.parked_bytes.set(parked.bytes);
+        holds.parked_oldest_seconds.set(parked.oldest.map_or(0, |oldest| self.clock.now().since(oldest).as_secs()));
+        holds.outlived_keys.set(summary.outlived_keys);
+        holds.unbalanced.set(summary.unbalanced);
+        holds.audit_findings.set(summary.audit.map_or(0, |audit| audit.findings));
         let audited = summary.audit.map_or(0, |audit| audit.at.0.div_euclid(1000));
-        self.audit_time_seconds.set(u64::try_from(audited).unwrap_or(0));
-        self.database_bytes.set(summary.database_bytes);
-        self.log_bytes.set(summary.log_bytes);
+        holds.audit_time_seconds.set(u64::try_from(audited).unwrap_or(0));
+        holds.database_bytes.set(summary.database_bytes);
+        holds.log_bytes.set(summary.log_bytes);
     }
 }
 

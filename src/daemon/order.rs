@@ -1,14 +1,13 @@
 //! Says in the health which lanes stand still behind what was set aside, where the configuration wants them to.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::chain;
 use crate::inbox::ledger::{Quarantine, StoppedLane};
+use crate::ops::metrics::Order;
 use crate::ops::{Condition, Context};
 
 /// How often it is looked. A look is one query on an index that holds nothing but what is quarantined.
@@ -25,11 +24,7 @@ const PART: &str = "order";
 
 /// Looks until `stop`.
 pub(super) async fn watch(quarantine: Arc<dyn Quarantine>, context: Context, stop: CancellationToken) {
-    let stopped = Gauge::<u64, AtomicU64>::default();
-    context.metrics.with_registry(|registry| {
-        let help = "Lanes that stand still behind what is quarantined";
-        registry.register("longshore_inbox_stopped_lanes", help, stopped.clone());
-    });
+    let order = context.metrics.add(Order::register);
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
@@ -38,7 +33,7 @@ pub(super) async fn watch(quarantine: Arc<dyn Quarantine>, context: Context, sto
         }
         match quarantine.stopped_lanes(LANES_MAX).await {
             Ok(lanes) => {
-                stopped.set(lanes.len() as u64);
+                order.stopped_lanes.set(lanes.len() as u64);
                 context.health.set(PART, condition(&lanes));
             }
             Err(error) => tracing::warn!(error = %chain(&error), "the lanes could not be looked at"),

@@ -1,11 +1,7 @@
 //! Says when this machine's clock was set, and what the inbox makes of it.
 
-use std::sync::atomic::AtomicI64;
-
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
-
 use crate::inbox::SharedInbox;
+use crate::ops::metrics::Clocks;
 use crate::ops::{Condition, Context};
 use crate::steady::{LEAD_MAX, describe_lead};
 
@@ -16,34 +12,24 @@ const PART: &str = "time";
 pub(super) struct Times {
     inbox: SharedInbox,
     context: Context,
-    lead_seconds: Gauge<i64, AtomicI64>,
-    jumps: Counter,
+    clocks: Clocks,
     /// What the lead was at the last look.
     last_ms: i64,
 }
 
 impl Times {
     pub(super) fn new(inbox: SharedInbox, context: &Context) -> Self {
-        let (lead_seconds, jumps) = (Gauge::default(), Counter::default());
-        context.metrics.with_registry(|registry| {
-            registry.register(
-                "longshore_clock_lead_seconds",
-                "How far this machine's clock is ahead of the inbox's, which does not jump; 0 unless it was set",
-                lead_seconds.clone(),
-            );
-            registry.register("longshore_clock_jumps", "How often this machine's clock was set", jumps.clone());
-        });
-        Self { inbox, context: context.clone(), lead_seconds, jumps, last_ms: 0 }
+        Self { inbox, clocks: context.metrics.add(Clocks::register), context: context.clone(), last_ms: 0 }
     }
 
     /// To be called now and then.
     pub(super) fn look(&mut self) {
         let lead_ms = self.context.clock.now().0.saturating_sub(self.inbox.now().0);
-        self.lead_seconds.set(lead_ms / 1_000);
+        self.clocks.lead_seconds.set(lead_ms / 1_000);
         let is_far = |ms: i64| u128::from(ms.unsigned_abs()) > LEAD_MAX.as_millis();
         // Catching up makes the lead smaller, and never larger.
         if is_far(lead_ms) && is_far(lead_ms - self.last_ms) && lead_ms.abs_diff(0) > self.last_ms.abs_diff(0) {
-            self.jumps.inc();
+            self.clocks.jumps.inc();
             tracing::warn!(lead_ms, "this machine's clock {}", describe_lead(lead_ms));
         }
         if is_far(lead_ms) {
@@ -99,6 +85,6 @@ mod tests {
         clock.set(clock.now().minus(Duration::from_secs(600)));
         let Some(Condition::Degraded { reason }) = told(&mut times) else { panic!("it is said") };
         assert!(reason.contains("was set back by about 10 min"), "{reason}");
-        assert_eq!(times.jumps.get(), 2, "each time once");
+        assert_eq!(times.clocks.jumps.get(), 2, "each time once");
     }
 }

@@ -37,7 +37,7 @@ use crate::feed::filter::BlobTypeFilter;
 use crate::feed::store::{BucketAccess, Connection};
 use crate::inbox::{Inbox, SharedInbox};
 use crate::notice::FeedName;
-use crate::ops::metrics::FeedLabels;
+use crate::ops::metrics::{ComputedGauge, FeedLabels};
 use crate::ops::{Condition, Context};
 use crate::probe::{Finding, Step};
 use crate::route::EnvelopeSettings;
@@ -209,8 +209,7 @@ impl BucketFeed {
     fn register_gauge(&self) {
         let left = Arc::clone(&self.left_seconds);
         self.context.metrics.computed_gauge(
-            "longshore_feed_retention_left_seconds",
-            "Seconds until the vendor deletes something that is not delivered or was not listed",
+            ComputedGauge::RetentionLeftSeconds,
             self.settings.name.as_str(),
             move || Some(left.load(Ordering::Relaxed)).filter(|left| *left != NOT_KNOWN),
         );

@@ -21,7 +21,7 @@ use crate::error::{Class, Classify};
 use crate::feed::Feed;
 use crate::inbox::{InboxError, SharedInbox};
 use crate::notice::FeedName;
-use crate::ops::metrics::FeedOutcomeLabels;
+use crate::ops::metrics::{ComputedGauge, FeedOutcomeLabels};
 use crate::ops::{Condition, Context, Heartbeat};
 use crate::probe::{Finding, Step};
 
@@ -105,9 +105,8 @@ impl DropFeed {
         let late = Arc::new(AtomicI64::new(0));
         let told = Arc::clone(&late);
         if self.settings.expect.is_some() {
-            let help = "Days whose expected file has not come";
             let read = move || Some(told.load(Ordering::Relaxed));
-            self.context.metrics.computed_gauge("longshore_feed_late_days", help, self.settings.name.as_str(), read);
+            self.context.metrics.computed_gauge(ComputedGauge::FeedLateDays, self.settings.name.as_str(), read);
         }
         late
     }
