@@ -6,6 +6,7 @@ mod common;
 mod crashes;
 mod folder;
 mod ftp;
+mod hand;
 mod password;
 mod proxy;
 mod remote;

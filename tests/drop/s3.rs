@@ -12,7 +12,7 @@ const SOMEBODY: &str = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261124/eu-nort
                         SignedHeaders=host, Signature=0";
 
 /// A world whose feed takes from the folder `in/net core` of the bucket.
-fn world(base: &str, keys: &str) -> World {
+pub fn world(base: &str, keys: &str) -> World {
     let world = World::of_folder("");
     world.hold("id", "AKIAEXAMPLE\n");
     world.hold("secret", "secret\n");
@@ -28,7 +28,7 @@ fn configure(world: &World, base: &str, keys: &str) {
     world.configure("s3://exports/in/net%20core", &keys);
 }
 
-async fn put(server: &Server, name: &str, content: Vec<u8>) {
+pub async fn put(server: &Server, name: &str, content: Vec<u8>) {
     server.put_s3(&format!("in/net%20core/{}", name.replace(' ', "%20")), content).await;
 }
 

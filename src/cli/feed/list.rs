@@ -1,39 +1,49 @@
-//! `longshore feed list`: what a bucket holds beside what the inbox has of it.
+//! `longshore feed list`: what a source holds beside what the inbox has of it.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use serde::Serialize;
 
-use super::{bucket, ended};
-use crate::cli::screen::{Align, Table, clean, number, plural, second, size};
+use super::shelf::{Shelf, Thing, screen};
+use super::{Place, ended, ended_by_hand, numbers, place, states};
+use crate::cli::exit::Exit;
+use crate::cli::screen::number;
 use crate::cli::select;
 use crate::clock::UnixMs;
 use crate::config::Config;
+use crate::feed::bucket::Bucket;
+use crate::feed::drop::{ByHand, File, FileState, Gone, Holding};
 use crate::inbox::SqliteInbox;
-use crate::inbox::ledger::{Ledger, NoticeState};
-use crate::notice::NoticeId;
+use crate::inbox::ledger::{Ledger, NoticeState, stamp};
+use crate::notice::{FeedName, NoticeId};
+
+/// How many days back a bucket is listed.
+const DAYS: u16 = 7;
 
 /// What can be typed.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
     /// The feed
     name: String,
-    /// How many days back; each costs a LIST request for every thousand objects in it
-    #[arg(long, value_name = "N", default_value_t = 7)]
-    days: u16,
+    /// Of a bucket: how many days back (7); each costs a LIST request for every thousand objects in it
+    #[arg(long, value_name = "N")]
+    days: Option<u16>,
     /// Only what the inbox has not heard of
     #[arg(long)]
     missing: bool,
+    /// Of a drop: no more than so many files that were taken and are there no more
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    gone: usize,
     /// No more than so many objects one by one; all of them are counted
     #[arg(long, value_name = "N", default_value_t = 200)]
     limit: usize,
-    /// As a JSON array of days
+    /// As a JSON array of folders
     #[arg(long)]
     json: bool,
 }
 
-/// A day's folder.
+/// A day's folder in a bucket.
 #[derive(Clone, Debug, Serialize)]
 struct Day {
     folder: String,
@@ -45,17 +55,78 @@ struct Day {
 struct Line {
     path: String,
     bytes: u64,
-    #[serde(serialize_with = "crate::inbox::ledger::stamp::at")]
+    #[serde(serialize_with = "stamp::at")]
     written: UnixMs,
     /// The notice of this version; `None`: it was not heard of.
     notice: Option<NoticeId>,
     state: Option<NoticeState>,
 }
 
+/// A drop's folder.
+#[derive(Clone, Debug, Serialize)]
+struct Folder {
+    folder: String,
+    /// Whether there are as many files as are looked at, and perhaps more.
+    is_cut_off: bool,
+    objects: Vec<FileLine>,
+    gone: Vec<GoneLine>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct FileLine {
+    path: String,
+    bytes: u64,
+    #[serde(serialize_with = "stamp::maybe")]
+    written: Option<UnixMs>,
+    state: FileState,
+    why: Option<String>,
+    notices: Vec<NoticeLine>,
+    same_as: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct GoneLine {
+    path: String,
+    #[serde(serialize_with = "stamp::at")]
+    stored: UnixMs,
+    notices: Vec<NoticeLine>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct NoticeLine {
+    notice: NoticeId,
+    state: NoticeState,
+}
+
 pub(super) async fn run(args: Args, config: &Config, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
-    let (feed, bucket) = bucket(config, &args.name)?;
+    match place(config, &args.name)? {
+        Place::Bucket(feed, bucket) => {
+            let days = days(&args, &feed, &bucket, inbox).await?;
+            if args.json {
+                select::print_json(&days)?;
+            } else {
+                select::print(&told(&days.iter().map(shelf_of_day).collect::<Vec<_>>(), args.limit))?;
+            }
+        }
+        Place::Drop(drop) => {
+            let holding = holding(&args, &drop, inbox).await?;
+            if args.json {
+                select::print_json(&[folder(holding)])?;
+            } else {
+                select::print(&told(&shelves_of_drop(&holding), args.limit))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(shelves: &[Shelf], limit: usize) -> String {
+    if shelves.is_empty() { "nothing lies there\n".to_owned() } else { screen(shelves, limit) }
+}
+
+async fn days(args: &Args, feed: &FeedName, bucket: &Bucket, inbox: &SqliteInbox) -> anyhow::Result<Vec<Day>> {
     let mut days = Vec::new();
-    for day in bucket.days(select::now(), args.days) {
+    for day in bucket.days(select::now(), args.days.unwrap_or(DAYS)) {
         let held = bucket.day(day).await.map_err(ended)?;
         let keys: Vec<String> = held.iter().map(|held| held.dedupe_key.clone()).collect();
         let states = inbox.states_of(feed.clone(), keys).await?;
@@ -71,90 +142,118 @@ pub(super) async fn run(args: Args, config: &Config, inbox: &SqliteInbox) -> any
             days.push(Day { folder: bucket.folder(day), objects });
         }
     }
-    if args.json {
-        select::print_json(&days)?;
-    } else {
-        select::print(&screen(&days, args.limit))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    Ok(days)
 }
 
-fn screen(days: &[Day], limit: usize) -> String {
-    if days.is_empty() {
-        return "nothing lies there\n".to_owned();
+fn shelf_of_day(day: &Day) -> Shelf {
+    let missing = day.objects.iter().filter(|line| line.notice.is_none()).count() as u64;
+    let thing = |line: &Line| Thing {
+        name: line.path.strip_prefix(&day.folder).unwrap_or(&line.path).to_owned(),
+        bytes: Some(line.bytes),
+        time: Some(line.written),
+        state: line.state.map_or_else(|| "not heard".to_owned(), |state| state.to_string()),
+        notices: line.notice.map_or_else(String::new, |notice| notice.to_string()),
+        note: None,
+    };
+    Shelf {
+        title: day.folder.clone(),
+        says: if missing == 0 { "all heard".to_owned() } else { format!("{} not heard", number(missing)) },
+        one: "object",
+        time: "written",
+        things: day.objects.iter().map(thing).collect(),
     }
-    let mut out = String::new();
-    let mut left = limit;
-    for day in days {
-        let bytes = day.objects.iter().map(|line| line.bytes).sum();
-        let missing = day.objects.iter().filter(|line| line.notice.is_none()).count() as u64;
-        let heard = if missing == 0 { "all heard".to_owned() } else { format!("{} not heard", number(missing)) };
-        let count = plural(day.objects.len() as u64, "object");
-        // Writing to a string cannot fail.
-        let _ = writeln!(out, "{}  {count}, {}, {heard}", clean(&day.folder), size(bytes));
-        let mut table = Table::new(
-            2,
-            &[
-                ("object", Align::Flexible),
-                ("size", Align::Right),
-                ("written", Align::Left),
-                ("state", Align::Left),
-                ("notice", Align::Right),
-            ],
-        );
-        for line in day.objects.iter().take(left) {
-            table.row([
-                clean(line.path.strip_prefix(&day.folder).unwrap_or(&line.path)),
-                size(line.bytes),
-                second(line.written),
-                line.state.map_or_else(|| "not heard".to_owned(), |state| state.to_string()),
-                line.notice.map_or_else(|| "-".to_owned(), |notice| notice.to_string()),
-            ]);
-        }
-        let shown = day.objects.len().min(left);
-        if shown > 0 {
-            out.push_str(&table.lines(|_| None));
-        }
-        if shown < day.objects.len() {
-            let _ = writeln!(out, "  and {} more (--limit)", number((day.objects.len() - shown) as u64));
-        }
-        left -= shown;
+}
+
+async fn holding(args: &Args, drop: &ByHand, inbox: &SqliteInbox) -> anyhow::Result<Holding> {
+    if args.days.is_some() {
+        let said = anyhow!("the feed {:?} is a drop: its folder has no days (--days)", args.name);
+        return Err(said).map_err(Exit::Usage.because());
     }
-    out
+    let gone = if args.missing { 0 } else { args.gone };
+    let mut holding = drop.holding(inbox, gone).await.map_err(ended_by_hand)?;
+    if args.missing {
+        holding.files.retain(|file| !matches!(file.state, FileState::Taken | FileState::Ignored));
+    }
+    Ok(holding)
+}
+
+fn shelves_of_drop(holding: &Holding) -> Vec<Shelf> {
+    let count = |is: fn(FileState) -> bool| holding.files.iter().filter(|file| is(file.state)).count() as u64;
+    let missing = count(|state| !matches!(state, FileState::Taken | FileState::Ignored));
+    let ignored = count(|state| state == FileState::Ignored);
+    let mut says = if missing == 0 { "all taken".to_owned() } else { format!("{} not taken", number(missing)) };
+    if ignored > 0 {
+        says.push_str(&format!(", {} ignored", number(ignored)));
+    }
+    if holding.is_cut_off {
+        says.push_str("; there may be more, which are not looked at before these are gone");
+    }
+    let mut shelves = Vec::new();
+    if !holding.files.is_empty() {
+        let things = holding.files.iter().map(thing_of_file).collect();
+        shelves.push(Shelf { title: holding.place.clone(), says, one: "file", time: "written", things });
+    }
+    if !holding.gone.is_empty() {
+        let things = holding.gone.iter().map(thing_that_is_gone).collect();
+        let title = "taken, and there no more".to_owned();
+        shelves.push(Shelf { title, says: "the latest (--gone)".to_owned(), one: "file", time: "stored", things });
+    }
+    shelves
+}
+
+fn thing_of_file(file: &File) -> Thing {
+    let taken = || if file.notices.is_empty() { "taken".to_owned() } else { states(&file.notices) };
+    let same_as = || format!("the same content was taken as {}", file.same_as.join(", "));
+    Thing {
+        name: file.name.clone(),
+        bytes: Some(file.bytes),
+        time: file.written,
+        state: match file.state {
+            FileState::New => "not taken".to_owned(),
+            FileState::Changed => "changed".to_owned(),
+            FileState::Incomplete => "incomplete".to_owned(),
+            FileState::TooLarge => "too large".to_owned(),
+            FileState::Ignored => "ignored".to_owned(),
+            FileState::Taken => taken(),
+        },
+        notices: numbers(&file.notices),
+        note: file.why.clone().or_else(|| (!file.same_as.is_empty()).then(same_as)),
+    }
+}
+
+fn thing_that_is_gone(file: &Gone) -> Thing {
+    Thing {
+        name: file.name.clone(),
+        bytes: None,
+        time: Some(file.stored),
+        state: states(&file.notices),
+        notices: numbers(&file.notices),
+        note: None,
+    }
+}
+
+fn folder(holding: Holding) -> Folder {
+    let notices = |notices: Vec<(NoticeId, NoticeState)>| {
+        notices.into_iter().map(|(notice, state)| NoticeLine { notice, state }).collect()
+    };
+    let line = |file: File| FileLine {
+        path: file.name,
+        bytes: file.bytes,
+        written: file.written,
+        state: file.state,
+        why: file.why,
+        notices: notices(file.notices),
+        same_as: file.same_as,
+    };
+    let gone = |file: Gone| GoneLine { path: file.name, stored: file.stored, notices: notices(file.notices) };
+    Folder {
+        folder: holding.place,
+        is_cut_off: holding.is_cut_off,
+        objects: holding.files.into_iter().map(line).collect(),
+        gone: holding.gone.into_iter().map(gone).collect(),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::fixture::NOW;
-
-    #[test]
-    fn what_lies_there_stands_beside_what_was_heard_of_it() {
-        let line = |path: &str, known: Option<(i64, NoticeState)>| Line {
-            path: path.to_owned(),
-            bytes: 1_234_567,
-            written: NOW,
-            notice: known.map(|(notice, _)| NoticeId(notice)),
-            state: known.map(|(_, state)| state),
-        };
-        let days = [
-            Day {
-                folder: "2026-03-01/".to_owned(),
-                objects: vec![
-                    line("2026-03-01/orders/a.jsonl.gz", Some((12, NoticeState::Open))),
-                    line("2026-03-01/orders/late.jsonl.gz", None),
-                ],
-            },
-            Day {
-                folder: "2026-02-28/".to_owned(),
-                objects: vec![
-                    line("2026-02-28/a\n.jsonl.gz", Some((11, NoticeState::Finished))),
-                    line("2026-02-28/b.jsonl.gz", Some((10, NoticeState::Quarantined))),
-                ],
-            },
-        ];
-        insta::assert_snapshot!(screen(&days, 3));
-        insta::assert_snapshot!("feed_list_json", serde_json::to_string_pretty(&days[..1]).unwrap());
-        assert_eq!(screen(&[], 3), "nothing lies there\n");
-    }
-}
+#[path = "list_tests.rs"]
+mod tests;

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::save;
+
 /// How much of a file is looked at for its header line.
 pub(super) const HEAD_BYTES: usize = 64 << 10;
 
@@ -55,12 +57,7 @@ impl KnownColumns {
 
     /// Saves it in `folder`. It need not be durable, and its loss is said and borne.
     pub(super) fn save(&self, folder: &Path) {
-        let draft = folder.join(format!("{FILE}.new"));
-        let saved = serde_json::to_vec(self).map_err(std::io::Error::from).and_then(|text| {
-            std::fs::write(&draft, text)?;
-            std::fs::rename(&draft, folder.join(FILE))
-        });
-        if let Err(error) = saved {
+        if let Err(error) = save(folder, FILE, self) {
             tracing::warn!(%error, "the columns of this file could not be remembered");
         }
     }

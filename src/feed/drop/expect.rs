@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{ToSpan as _, Zoned};
 use serde::{Deserialize, Serialize};
 
+use super::memory::save;
 use crate::clock::UnixMs;
 
 /// For how many days what is late is told.
@@ -45,7 +46,7 @@ pub enum Every {
 #[derive(Debug)]
 pub(super) struct Arrivals {
     expect: Expect,
-    path: PathBuf,
+    folder: PathBuf,
     known: Known,
 }
 
@@ -60,14 +61,13 @@ struct Known {
 impl Arrivals {
     /// What is remembered in `folder`; where nothing is, days count from the next deadline on.
     pub(super) fn open(expect: Expect, folder: &Path, now: UnixMs) -> Self {
-        let path = folder.join(FILE);
-        let text = std::fs::read(&path).unwrap_or_default();
+        let text = std::fs::read(folder.join(FILE)).unwrap_or_default();
         let known = serde_json::from_slice(&text).unwrap_or_else(|_| {
             let now = local(now, &expect.zone);
             let since = if now.time() < expect.by { now.date() } else { tomorrow(now.date()) };
             Known { since, met: BTreeSet::new() }
         });
-        let arrivals = Self { expect, path, known };
+        let arrivals = Self { expect, folder: folder.to_owned(), known };
         // So that a restart before the first file does not move the beginning.
         arrivals.save();
         arrivals
@@ -128,12 +128,7 @@ impl Arrivals {
     }
 
     fn save(&self) {
-        let draft = self.path.with_extension("new");
-        let saved = serde_json::to_vec(&self.known).map_err(std::io::Error::from).and_then(|text| {
-            std::fs::write(&draft, text)?;
-            std::fs::rename(&draft, &self.path)
-        });
-        if let Err(error) = saved {
+        if let Err(error) = save(&self.folder, FILE, &self.known) {
             tracing::warn!(%error, "what came could not be remembered");
         }
     }

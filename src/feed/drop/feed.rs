@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::DropSettings;
-use super::columns::KnownColumns;
-use super::expect::Arrivals;
 use super::look::Looker;
+use super::memory::Memory;
 use super::source::{SourceError, Way};
 use super::spool::Spool;
-use super::taken::Taken;
-use super::watch::Watch;
+use super::taker::Taker;
+use super::turn::Turns;
+use super::watch::{Incomplete, Watch};
 use crate::error::{Class, Classify};
 use crate::feed::Feed;
 use crate::inbox::{InboxError, SharedInbox};
@@ -54,27 +54,33 @@ impl DropFeed {
 
     /// Looks again and again until `stop`, or until the spool itself cannot be used.
     async fn hear(&self, inbox: &SharedInbox, heartbeat: &Heartbeat, stop: &CancellationToken) -> Result<(), Trouble> {
-        let folder = self.settings.spool.clone();
-        let (expect, now) = (self.settings.expect.clone(), self.context.clock.now());
+        let (settings, now) = (self.settings.clone(), self.context.clock.now());
+        let fail = |error| spool_trouble(&self.settings.spool, error);
+        let folder = settings.spool.clone();
+        let opened = tokio::task::spawn_blocking(move || (Spool::open(&folder), Turns::open(&folder)));
+        let (spool, turns) = opened.await.map_err(|error| SourceError::trouble("the spool", error))?;
+        let (spool, mut turns) = (spool?, turns.map_err(fail)?);
+        let turn = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            turn = alive(heartbeat, turns.wait()) => turn.map_err(fail)?,
+        };
         let opened = tokio::task::spawn_blocking(move || {
-            let spool = Spool::open(&folder)?;
-            let taken = Taken::open(&folder).map_err(|error| spool_trouble(&folder, error))?;
-            let arrivals = expect.map(|expect| Arrivals::open(expect, &folder, now));
-            Ok::<_, SourceError>((spool, taken, KnownColumns::open(&folder), arrivals))
+            spool.clear(&turn).map_err(|error| spool_trouble(&settings.spool, error))?;
+            let memory = Memory::open(&settings, now, &turn)?;
+            Ok::<_, SourceError>((spool, memory, Incomplete::read(&settings.spool)))
         });
-        let (spool, taken, columns, arrivals) =
-            opened.await.map_err(|error| SourceError::trouble("the spool", error))??;
-        let late = self.late_gauge();
-        let mut looker = Looker { feed: self, inbox, spool, taken, columns, arrivals, late, watch: Watch::default() };
+        let (spool, memory, told) = opened.await.map_err(|error| SourceError::trouble("the spool", error))??;
+        let taker = Taker { feed: self, inbox, spool, memory, late: self.late_gauge() };
+        let mut looker = Looker { taker, turns, watch: Watch::default(), told };
         let mut trouble_wait = Duration::from_secs(1);
         let mut sweep_at = Instant::now();
         loop {
             heartbeat.beat();
             if Instant::now() >= sweep_at {
-                looker.sweep().await;
+                looker.sweep(heartbeat, stop).await?;
                 sweep_at = Instant::now() + SWEEP_EVERY;
             }
-            looker.tell_what_is_late();
+            looker.taker.tell_what_is_late();
             let wait = match looker.round(heartbeat, stop).await {
                 Ok(next) => {
                     trouble_wait = Duration::from_secs(1);

@@ -10,7 +10,8 @@
 //!    duplicate, other content under the same name is a new version.
 //! 4. What was taken is read from the spool only. Whoever replaces, moves or deletes the file at the source meanwhile
 //!    harms nothing, and a replay finds the same bytes.
-//! 5. One process looks after a spool at a time (a lock); what no notice needs any more is removed from it.
+//! 5. One process looks after a spool at a time (a lock); what no notice needs any more is removed from it. Whoever takes
+//!    a file by hand does so in a turn of his own, beside it or alone (`turn`).
 //!
 //! A copy, not a hard link: a link shares the bytes with a sender who writes the same file anew in place.
 //!
@@ -36,7 +37,10 @@ mod files;
 mod ftp;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
+mod hand;
+mod holding;
 mod look;
+mod memory;
 mod naming;
 mod notices;
 mod probe;
@@ -49,8 +53,12 @@ mod spool;
 mod store;
 mod take;
 mod taken;
+mod taker;
+mod turn;
 mod watch;
 
+#[cfg(test)]
+mod hand_tests;
 #[cfg(test)]
 mod tests;
 
@@ -59,12 +67,15 @@ pub use expect::{Every, Expect};
 pub use feed::DropFeed;
 pub use files::FileFilter;
 pub use ftp::FtpSettings;
+pub use hand::{Fetched, HandError, Left};
+pub use holding::{ByHand, File, FileState, Gone, Holding};
 pub use naming::{DateOrder, Naming, Pattern};
 pub use remote::{Login, Place};
 pub use s3::S3Settings;
 pub use sftp::SftpSettings;
 pub use source::SourceSettings;
 pub use store::SpoolStore;
+pub use take::Outcome;
 
 /// A place where files are dropped.
 #[derive(Clone, Debug)]

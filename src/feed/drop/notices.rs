@@ -19,6 +19,9 @@ const SEGMENT: &AsciiSet =
 /// A day that lies this far ahead was read in the wrong order.
 const AHEAD_MS_MAX: i64 = 2 * 24 * 3_600 * 1_000;
 
+/// What stands in a key between the name of a file that was taken once more and when it was.
+const AGAIN: &str = "#again-";
+
 /// How every key of a content begins.
 pub(super) fn key_prefix(hash: &ContentHash) -> String {
     format!("{}/", hash.as_str())
@@ -30,6 +33,24 @@ fn key(hash: &ContentHash, file: &str, entry: Option<&str>) -> String {
         Some(entry) => format!("{}/{file}/{entry}", hash.as_str()),
         None => format!("{}/{file}", hash.as_str()),
     }
+}
+
+/// Makes them other notices than those that the inbox may have of this file, from this moment.
+pub(super) fn make_others(heard: &mut [HeardNotice], file: &str, now: UnixMs) {
+    for notice in heard {
+        let Some((hash, name)) = notice.dedupe_key.split_once('/') else { continue };
+        // A file's name has no slash: what follows it is the entry's.
+        let entry = name.strip_prefix(file).unwrap_or_default();
+        notice.dedupe_key = format!("{hash}/{file}{AGAIN}{now}{entry}");
+    }
+}
+
+/// The file that a key of ours is about.
+pub(super) fn file_of(key: &str) -> Option<&str> {
+    let (_, name) = key.split_once('/')?;
+    let file = name.split_once('/').map_or(name, |(file, _)| file);
+    let again = file.rsplit_once(AGAIN).filter(|(_, moment)| moment.parse::<jiff::Timestamp>().is_ok());
+    Some(again.map_or(file, |(file, _)| file))
 }
 
 /// The content and the entry that a key names.

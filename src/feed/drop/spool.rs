@@ -6,8 +6,11 @@
 //! ```text
 //! spool/NAME/            0700
 //!     lock               held by the process that looks after it
+//!     turn, wanted       whose turn it is, of that process and of who takes a file by hand
 //!     taken              the journal of what was taken
-//!     draft-PID          a copy that is not whole; removed at the next start
+//!     incomplete         which files were found not to be whole, and why
+//!     columns, arrivals  the last columns of each blob type; what came of what is expected
+//!     draft-PID          a copy that is not whole; removed at the next start or sweep
 //!     <64 hex digits>    0600, whole
 //! ```
 
@@ -21,18 +24,19 @@ use aws_lc_rs::digest;
 use tokio::io::AsyncWriteExt as _;
 
 use super::source::{Receive, SourceError};
+use super::turn::Turn;
 use crate::inbox::{InboxError, SharedInbox};
 use crate::notice::FeedName;
 
 /// Keys that the inbox is asked for at once.
 const ASKED_AT_ONCE: usize = 500;
 
-/// The folder of our copies, held by this process.
+/// The folder of our copies.
 #[derive(Debug)]
 pub(super) struct Spool {
     folder: PathBuf,
-    /// Locked as long as it is open.
-    _lock: File,
+    /// Locked as long as it is open, by the process that looks after it.
+    _lock: Option<File>,
 }
 
 /// The SHA-256 of a content, as 64 hexadecimal digits.
@@ -62,11 +66,18 @@ pub(super) fn path_of(folder: &Path, hash: &ContentHash) -> PathBuf {
 }
 
 impl Spool {
-    /// Makes the folder if it is not there, takes its lock, and removes what an earlier process left half done.
-    /// Blocks for some milliseconds.
-    pub(super) fn open(folder: &Path) -> Result<Self, SourceError> {
+    /// Makes the folder if it is not there. Whoever looks after it may be there beside us: what is done here is done in
+    /// one's turn.
+    pub(super) fn beside(folder: &Path) -> Result<Self, SourceError> {
         let fail = |error: io::Error| SourceError::Spool { path: folder.display().to_string(), error };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail)?;
+        Ok(Self { folder: folder.to_owned(), _lock: None })
+    }
+
+    /// Makes the folder if it is not there, and takes its lock. Blocks for some milliseconds.
+    pub(super) fn open(folder: &Path) -> Result<Self, SourceError> {
+        let fail = |error: io::Error| SourceError::Spool { path: folder.display().to_string(), error };
+        let spool = Self::beside(folder)?;
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(folder.join("lock"));
         let lock = lock.map_err(fail)?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
@@ -76,13 +87,18 @@ impl Spool {
                 remedy: "let one daemon hear a drop; others may `work` on the same inbox".to_owned(),
             }
         })?;
-        for entry in std::fs::read_dir(folder).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
+        Ok(Self { _lock: Some(lock), ..spool })
+    }
+
+    /// Removes what processes that were cut off left half done. In one's turn nobody else has a draft.
+    pub(super) fn clear(&self, _turn: &Turn) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
             if entry.file_name().to_string_lossy().starts_with("draft-") {
-                std::fs::remove_file(entry.path()).map_err(fail)?;
+                std::fs::remove_file(entry.path())?;
             }
         }
-        Ok(Self { folder: folder.to_owned(), _lock: lock })
+        Ok(())
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -121,8 +137,9 @@ impl Spool {
     }
 
     /// Removes every content that no notice of the feed refers to any more. Returns how many, and the bytes that are
-    /// left. Nothing may be taken meanwhile.
-    pub(super) async fn sweep(&self, feed: &FeedName, inbox: &SharedInbox) -> Result<Swept, SweepError> {
+    /// left. Nothing is taken meanwhile: it is our turn.
+    pub(super) async fn sweep(&self, feed: &FeedName, inbox: &SharedInbox, turn: &Turn) -> Result<Swept, SweepError> {
+        self.clear(turn)?;
         let mut swept = Swept::default();
         let contents = self.contents()?;
         for some in contents.chunks(ASKED_AT_ONCE) {

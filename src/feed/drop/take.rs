@@ -46,6 +46,39 @@ pub(super) struct Stored {
     pub(super) is_bad: bool,
 }
 
+/// What became of a file that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It has new notices.
+    Taken,
+    /// It has new notices, of which some are in quarantine.
+    Quarantined,
+    /// Its content was known under its name.
+    Duplicate,
+}
+
+impl Outcome {
+    /// As it is counted and logged.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Taken => "taken",
+            Self::Quarantined => "quarantined",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
+impl Stored {
+    pub(super) fn outcome(&self) -> Outcome {
+        match (self.is_bad, self.receipts.iter().all(Receipt::is_duplicate)) {
+            (_, true) => Outcome::Duplicate,
+            (true, false) => Outcome::Quarantined,
+            (false, false) => Outcome::Taken,
+        }
+    }
+}
+
 /// Looks at a copy; blocks for as long as reading it takes.
 pub(super) fn examine(file: &mut File, name: &str, limits: &ArchiveLimits, files: &FileFilter) -> io::Result<Examined> {
     file.seek(SeekFrom::Start(0))?;

@@ -17,6 +17,9 @@ use super::source::Stamp;
 /// Lines beyond twice the names that are kept before the journal is written anew.
 const HISTORY_LINES: usize = 1_000;
 
+/// Where it is, in the spool.
+const FILE: &str = "taken";
+
 /// A file that is missing in so many listings one after the other is gone.
 const MISSED_MAX: u32 = 3;
 
@@ -51,25 +54,11 @@ struct Line {
 impl Taken {
     /// Reads the journal in `folder`; an absent one is empty.
     pub(super) fn open(folder: &Path) -> io::Result<Self> {
-        let path = folder.join("taken");
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let mut names = HashMap::new();
-        let mut lines = 0;
-        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let Ok(line) = serde_json::from_slice::<Line>(line) else { continue };
-            lines += 1;
-            match line.version {
-                Some(version) => names.insert(line.name, version),
-                None => names.remove(&line.name),
-            };
-        }
+        let path = folder.join(FILE);
+        let names = read(folder)?;
         // Anew, so that no half line is at the end.
         let file = rewrite(&path, &names)?;
-        Ok(Self { path, file, lines: lines.min(names.len()), names, missed: HashMap::new() })
+        Ok(Self { path, file, lines: names.len(), names, missed: HashMap::new() })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Version> {
@@ -119,6 +108,25 @@ impl Taken {
     }
 }
 
+/// What the journal in `folder` says, and nothing is changed; also while another process writes it. An absent one is
+/// empty.
+pub(super) fn read(folder: &Path) -> io::Result<HashMap<String, Version>> {
+    let text = match std::fs::read(folder.join(FILE)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let mut names = HashMap::new();
+    for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let Ok(line) = serde_json::from_slice::<Line>(line) else { continue };
+        match line.version {
+            Some(version) => names.insert(line.name, version),
+            None => names.remove(&line.name),
+        };
+    }
+    Ok(names)
+}
+
 fn rewrite(path: &Path, names: &HashMap<String, Version>) -> io::Result<File> {
     let draft = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
@@ -153,6 +161,9 @@ mod tests {
         taken.remember("a", version(2)).expect("written");
         taken.remember("b", version(3)).expect("written");
         taken.file.write_all(b"{\"name\":\"b\",\"ver").expect("half a line");
+        let before = std::fs::read(folder.path().join(FILE)).expect("a journal");
+        assert_eq!(read(folder.path()).expect("a journal").get("b"), Some(&version(3)));
+        assert_eq!(std::fs::read(folder.path().join(FILE)).expect("a journal"), before, "to read is to change nothing");
         let mut taken = Taken::open(folder.path()).expect("a journal");
         assert_eq!(taken.get("a"), Some(&version(2)));
         taken.remember("c", version(4)).expect("written");

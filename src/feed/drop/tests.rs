@@ -23,29 +23,29 @@ use crate::payload::ContentStore as _;
 /// No test waits longer than this for what must happen.
 const LIMIT: Duration = Duration::from_secs(60);
 
-struct World {
+pub(super) struct World {
     folder: TempDir,
-    clock: ManualClock,
-    context: Context,
-    inbox: Arc<SqliteInbox>,
-    settings: DropSettings,
+    pub(super) clock: ManualClock,
+    pub(super) context: Context,
+    pub(super) inbox: Arc<SqliteInbox>,
+    pub(super) settings: DropSettings,
 }
 
 /// A feed that runs.
-struct Running {
+pub(super) struct Running {
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.cancel();
         self.task.await.expect("the feed ends");
     }
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let drop = folder.path().join("drop");
         std::fs::create_dir(&drop).expect("a folder");
@@ -89,11 +89,11 @@ impl World {
         Self { folder, clock, context, inbox: Arc::new(inbox), settings }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("drop").join(name)
     }
 
-    fn run(&self) -> Running {
+    pub(super) fn run(&self) -> Running {
         let feed = DropFeed::new(self.settings.clone(), self.context.clone());
         let stop = CancellationToken::new();
         let (inbox, token) = (Arc::clone(&self.inbox) as SharedInbox, stop.clone());
@@ -101,26 +101,26 @@ impl World {
         Running { stop, task }
     }
 
-    async fn notices(&self) -> Vec<NoticeLine> {
+    pub(super) async fn notices(&self) -> Vec<NoticeLine> {
         let mut notices = self.inbox.notices(Selector::default()).await.expect("the inbox");
         notices.reverse();
         notices
     }
 
     /// The notices, once there are `count`.
-    async fn heard(&self, count: usize) -> Vec<NoticeLine> {
+    pub(super) async fn heard(&self, count: usize) -> Vec<NoticeLine> {
         until(async || self.notices().await.len() >= count).await;
         let notices = self.notices().await;
         assert_eq!(notices.len(), count, "{notices:?}");
         notices
     }
 
-    fn counted(&self, outcome: &str) -> u64 {
+    pub(super) fn counted(&self, outcome: &str) -> u64 {
         let labels = crate::ops::metrics::FeedOutcomeLabels { feed: "netcore".to_owned(), outcome: outcome.to_owned() };
         self.context.metrics.drop_files.get_or_create(&labels).get()
     }
 
-    async fn content(&self, notice: NoticeId) -> Vec<u8> {
+    pub(super) async fn content(&self, notice: NoticeId) -> Vec<u8> {
         let notices = crate::inbox::Inbox::unplanned(&*self.inbox, 1_000).await.expect("the inbox");
         let notice = notices.iter().find(|found| found.id == notice).expect("a notice that goes on");
         let store = SpoolStore::new(self.settings.spool.clone());
@@ -136,7 +136,7 @@ impl World {
 }
 
 /// Waits until `is_so`.
-async fn until(is_so: impl AsyncFn() -> bool) {
+pub(super) async fn until(is_so: impl AsyncFn() -> bool) {
     let waiting = async {
         let mut look = tokio::time::interval(Duration::from_millis(10));
         while !is_so().await {
@@ -147,7 +147,7 @@ async fn until(is_so: impl AsyncFn() -> bool) {
 }
 
 /// Lays down a file as a careful sender does: whole, at once.
-fn lay(path: &Path, content: &[u8]) {
+pub(super) fn lay(path: &Path, content: &[u8]) {
     let draft = path.with_file_name(".draft");
     std::fs::write(&draft, content).expect("written");
     std::fs::rename(&draft, path).expect("renamed");
@@ -162,9 +162,9 @@ fn zipped(entries: &[(&str, &str)]) -> Vec<u8> {
     writer.finish().expect("an archive").into_inner()
 }
 
-const ZIP: &str = "Client ID_ 01012022.zip";
+pub(super) const ZIP: &str = "Client ID_ 01012022.zip";
 
-fn day(price: u32) -> Vec<u8> {
+pub(super) fn day(price: u32) -> Vec<u8> {
     let cart = format!("eventId,Payload.price\n1,{price}\n");
     zipped(&[
         ("add to cart_01012022.csv", &cart),
@@ -215,6 +215,8 @@ async fn the_same_content_again_is_a_duplicate_and_other_content_a_new_version()
     let all = world.heard(6).await;
     assert_eq!(world.content(first[0].id).await, b"eventId,Payload.price\n1,5\n", "the old one is kept for a replay");
     assert_eq!(world.content(all[3].id).await, b"eventId,Payload.price\n1,6\n");
+    // Not only stored, but written down as taken.
+    until(async || world.counted("taken") == 2).await;
     running.end().await;
     // After a restart, what was left is remembered.
     let running = world.run();

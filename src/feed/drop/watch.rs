@@ -1,10 +1,13 @@
 //! Whether a file is complete: its size and time have stood still for a while, seen by our own clock.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::memory::save;
 use super::source::{Listed, Stamp};
 
 /// The files that are waited for.
@@ -21,6 +24,7 @@ struct Seen {
 
 #[derive(Debug)]
 struct Broken {
+    reason: String,
     since: Instant,
     next_look: Instant,
     pause: Duration,
@@ -61,9 +65,11 @@ impl Watch {
     }
 
     /// The version that was looked at is not whole: it is left alone for a while, longer each time, unless it changes.
-    pub(super) fn not_whole(&mut self, name: &str, now: Instant, stable_for: Duration) {
+    pub(super) fn not_whole(&mut self, name: &str, reason: String, now: Instant, stable_for: Duration) {
         let Some(seen) = self.0.get_mut(name) else { return };
-        let broken = seen.broken.get_or_insert(Broken { since: now, next_look: now, pause: stable_for });
+        let first = Broken { reason: String::new(), since: now, next_look: now, pause: stable_for };
+        let broken = seen.broken.get_or_insert(first);
+        broken.reason = reason;
         broken.pause *= 2;
         broken.next_look = now + broken.pause;
     }
@@ -73,9 +79,51 @@ impl Watch {
         self.0.remove(name);
     }
 
+    /// What was found not to be whole, and is waited for.
+    pub(super) fn incomplete(&self) -> Incomplete {
+        let found = self.0.iter().filter_map(|(name, seen)| {
+            let reason = seen.broken.as_ref()?.reason.clone();
+            Some((name.clone(), Fault { stamp: seen.stamp.clone(), reason }))
+        });
+        Incomplete(found.collect())
+    }
+
     /// Forgets the files that are not there any more.
     pub(super) fn keep_only(&mut self, there: &HashSet<&str>) {
         self.0.retain(|name, _| there.contains(name.as_str()));
+    }
+}
+
+/// The files that were found not to be whole, by name: for people, who ask beside the daemon.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Incomplete(BTreeMap<String, Fault>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Fault {
+    stamp: Stamp,
+    reason: String,
+}
+
+/// Where that is told, in the spool.
+const FILE: &str = "incomplete";
+
+impl Incomplete {
+    /// What was saved in `folder`; nothing, if that cannot be read.
+    pub(super) fn read(folder: &Path) -> Self {
+        let text = std::fs::read(folder.join(FILE)).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Saves it in `folder`. It need not be durable, and its loss is said and borne.
+    pub(super) fn save(&self, folder: &Path) {
+        if let Err(error) = save(folder, FILE, self) {
+            tracing::warn!(%error, "which files are not whole could not be noted");
+        }
+    }
+
+    /// Why this version of a file was found not to be whole.
+    pub(super) fn reason(&self, name: &str, stamp: &Stamp) -> Option<&str> {
+        self.0.get(name).filter(|fault| fault.stamp == *stamp).map(|fault| fault.reason.as_str())
     }
 }
 
@@ -112,9 +160,14 @@ mod tests {
         watch.decide(&file(1), start, STABLE, PATIENCE);
         let first = start + STABLE;
         assert_eq!(watch.decide(&file(1), first, STABLE, PATIENCE), Decision::Take);
-        watch.not_whole("f", first, STABLE);
+        watch.not_whole("f", "half".to_owned(), first, STABLE);
         assert_eq!(watch.decide(&file(1), first, STABLE, PATIENCE), Decision::Wait(first + 2 * STABLE));
-        watch.not_whole("f", first + 2 * STABLE, STABLE);
+        watch.not_whole("f", "half still".to_owned(), first + 2 * STABLE, STABLE);
+        let folder = tempfile::tempdir().expect("a folder");
+        watch.incomplete().save(folder.path());
+        let told = Incomplete::read(folder.path());
+        assert_eq!(told.reason("f", &file(1).stamp), Some("half still"));
+        assert_eq!(told.reason("f", &file(2).stamp), None, "that is another version");
         assert_eq!(watch.decide(&file(1), first + 2 * STABLE, STABLE, PATIENCE), Decision::Wait(first + 6 * STABLE));
         assert_eq!(watch.decide(&file(1), first + PATIENCE, STABLE, PATIENCE), Decision::TakeAsItIs);
         let changed = watch.decide(&file(2), first + PATIENCE, STABLE, PATIENCE);

@@ -6,7 +6,9 @@ use super::{LEASE, START, Subject, account, bad, done, heard, target};
 use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::InboxError;
-use crate::inbox::ledger::{ALIVE_FOR, AttemptOutcome, DaemonReport, DeliveryState, HeardAs, NoticeState, Selector};
+use crate::inbox::ledger::{
+    ALIVE_FOR, AttemptOutcome, DaemonReport, DeliveryState, HeardAs, Kept, NoticeState, Selector,
+};
 use crate::inbox::{Finish, Progress, Remarks};
 use crate::notice::{FeedName, HeardNotice, NoticeId, RouteName, Verdict};
 use crate::ops::health::{Condition, Part};
@@ -44,6 +46,20 @@ pub(crate) async fn a_selector_takes_what_meets_every_part(subject: Subject) {
         let lines = subject.ledger.notices(selector.clone()).await.unwrap();
         assert_eq!(lines.iter().map(|line| line.id).collect::<Vec<_>>(), expected, "{selector:?}");
     }
+}
+
+pub(crate) async fn notices_are_found_by_how_their_keys_begin(subject: Subject) {
+    let second = subject.store(heard("aa/x/2", "T", 0)).await;
+    let first = subject.store(heard("aa/x/1", "T", 0)).await;
+    subject.store(heard("ab/x", "T", 0)).await;
+    subject.store(HeardNotice { feed: FeedName::new("other"), ..heard("aa/x/1", "T", 0) }).await;
+    subject.plan(second, Vec::new()).await;
+    let prefixes = ["aa/", "b", "aa/x/1"].map(str::to_owned).to_vec();
+    let found = subject.ledger.states_under(FeedName::new("eg"), prefixes).await.unwrap();
+    let kept = |key: &str, notice, state| Kept { dedupe_key: key.to_owned(), notice, state };
+    let one = kept("aa/x/1", first, NoticeState::Heard);
+    let two = kept("aa/x/2", second, NoticeState::Skipped);
+    assert_eq!(found, [vec![one.clone(), two], Vec::new(), vec![one]]);
 }
 
 pub(crate) async fn a_list_shows_the_newest_first_up_to_the_limit(subject: Subject) {

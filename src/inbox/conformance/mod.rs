@@ -92,6 +92,7 @@ macro_rules! inbox_conformance {
         );
         inbox_conformance!(@cases $fresh, looking,
             a_selector_takes_what_meets_every_part
+            notices_are_found_by_how_their_keys_begin
             a_list_shows_the_newest_first_up_to_the_limit
             a_blob_type_glob_that_cannot_be_understood_is_refused
             a_story_tells_every_attempt

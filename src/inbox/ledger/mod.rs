@@ -24,7 +24,7 @@ pub use parked::{EntityCount, ParkedGroup, ParkedLine, ParkedSelector, ParkedTot
 pub use quarantine::{Aside, AsideId, AsideKind, AsideSelector, Decided, Decision, Quarantine, StoppedLane};
 pub use replay::{Pruned, Replay, ReplayPlan, ReplayStep, Retention};
 pub use selector::Selector;
-pub use story::{Attempt, DeliveryStory, Hold, NoticeLine, Story};
+pub use story::{Attempt, DeliveryStory, Hold, Kept, NoticeLine, Story};
 pub use summary::{
     ALIVE_FOR, DaemonReport, DaemonSummary, Done, NoticeCounts, REPORT_EVERY, RouteSummary, Summary, Waiting,
 };
@@ -79,6 +79,9 @@ pub trait Ledger: Send + Sync {
         feed: FeedName,
         keys: Vec<String>,
     ) -> Result<Vec<Option<(NoticeId, NoticeState)>>, InboxError>;
+
+    /// For each prefix, the notices that a feed has stored under keys that begin with it, in the order of their keys.
+    async fn states_under(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<Vec<Kept>>, InboxError>;
 
     /// What the files of a feed held beyond what was known, by day, route and sink; the latest days first, up to `limit`.
     async fn gaps(&self, feed: FeedName, limit: usize) -> Result<Vec<Gap>, InboxError>;

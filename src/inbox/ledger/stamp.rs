@@ -9,7 +9,7 @@ pub(crate) fn at<S: Serializer>(at: &UnixMs, serializer: S) -> Result<S::Ok, S::
     serializer.collect_str(at)
 }
 
-pub(super) fn maybe<S: Serializer>(at: &Option<UnixMs>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn maybe<S: Serializer>(at: &Option<UnixMs>, serializer: S) -> Result<S::Ok, S::Error> {
     at.map(|at| at.to_string()).serialize(serializer)
 }
 

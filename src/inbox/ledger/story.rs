@@ -45,6 +45,17 @@ pub struct NoticeLine {
     pub counts: Counts,
 }
 
+/// A notice, by the key under which it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The source's own id for it.
+    pub dedupe_key: String,
+    /// Its number.
+    pub notice: NoticeId,
+    /// What has become of it.
+    pub state: NoticeState,
+}
+
 /// Everything about one notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Story {

@@ -6,8 +6,8 @@ use super::writer::{DURABLE, Nature};
 use super::{SqliteInbox, audit, daemons, decide, events, parking, prune, quarantine, replay, select, story, summary};
 use crate::inbox::ledger::{
     Aside, AsideId, AsideSelector, Audit, AuditStep, Audited, DaemonReport, Decided, Decision, EntityCount,
-    Examination, Gap, Ledger, NoticeLine, NoticeState, ParkedGroup, ParkedLine, ParkedSelector, Pruned, Quarantine,
-    ReleaseStep, Replay, ReplayPlan, ReplayStep, Retention, RunKind, Selector, StoppedLane, Story, Summary,
+    Examination, Gap, Kept, Ledger, NoticeLine, NoticeState, ParkedGroup, ParkedLine, ParkedSelector, Pruned,
+    Quarantine, ReleaseStep, Replay, ReplayPlan, ReplayStep, Retention, RunKind, Selector, StoppedLane, Story, Summary,
 };
 use crate::inbox::{DeliveryId, EntityKey, InboxError, RunId};
 use crate::notice::{EntityName, FeedName, NoticeId, RouteName, SinkName};
@@ -100,6 +100,10 @@ impl Ledger for SqliteInbox {
         keys: Vec<String>,
     ) -> Result<Vec<Option<(NoticeId, NoticeState)>>, InboxError> {
         self.readers.run(move |connection| select::states_of(connection, &feed, &keys)).await
+    }
+
+    async fn states_under(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<Vec<Kept>>, InboxError> {
+        self.readers.run(move |connection| select::states_under(connection, &feed, &prefixes)).await
     }
 
     async fn gaps(&self, feed: FeedName, limit: usize) -> Result<Vec<Gap>, InboxError> {

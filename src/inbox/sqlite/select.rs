@@ -8,7 +8,7 @@ use super::rows::{count, word};
 use crate::blob_type::BlobTypeFilter;
 use crate::clock::UnixMs;
 use crate::inbox::InboxError;
-use crate::inbox::ledger::{NoticeLine, NoticeState, Selector};
+use crate::inbox::ledger::{Kept, NoticeLine, NoticeState, Selector};
 use crate::notice::{FeedName, NoticeId};
 use crate::record::Counts;
 
@@ -163,4 +163,29 @@ pub(super) fn states_of(
         });
     }
     Ok(states)
+}
+
+/// For each prefix, the notices that a feed has stored under keys that begin with it. The index of keys answers.
+pub(super) fn states_under(
+    connection: &Connection,
+    feed: &FeedName,
+    prefixes: &[String],
+) -> Result<Vec<Vec<Kept>>, Fault> {
+    let mut select = connection.prepare_cached(
+        "SELECT dedupe_key, id, state FROM notices WHERE feed = ?1 AND dedupe_key >= ?2 AND dedupe_key < ?3 \
+         ORDER BY dedupe_key",
+    )?;
+    let mut all = Vec::with_capacity(prefixes.len());
+    for prefix in prefixes {
+        // No key goes on with the last of all characters.
+        let end = format!("{prefix}{}", char::MAX);
+        let mut rows = select.query([feed.as_str(), prefix.as_str(), end.as_str()])?;
+        let mut kept = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (notice, state) = (NoticeId(row.get(1)?), word(row, 2, NoticeState::parse)?);
+            kept.push(Kept { dedupe_key: row.get(0)?, notice, state });
+        }
+        all.push(kept);
+    }
+    Ok(all)
 }
