@@ -56,11 +56,7 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
         inbox.remember(report.audited).await?;
         Ok::<_, InboxError>(report)
     })?;
-    if args.json {
-        select::print_json(&report)?;
-    } else {
-        select::print(&screen(&report))?;
-    }
+    select::tell(args.json, &report, || screen(&report))?;
     Ok(if report.audited.findings > 0 { Exit::Data.into() } else { ExitCode::SUCCESS })
 }
 

@@ -31,11 +31,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let mut selector = args.selector.selector(now);
     let limit = *selector.limit.get_or_insert(LIMIT);
     let lines = super::runtime(config.threads.min(1))?.block_on(inbox.notices(selector))?;
-    if args.json {
-        select::print_json(&lines)?;
-    } else {
-        select::print(&screen(&lines, limit, now))?;
-    }
+    select::tell(args.json, &lines, || screen(&lines, limit, now))?;
     Ok(ExitCode::SUCCESS)
 }
 

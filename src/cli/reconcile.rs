@@ -35,11 +35,7 @@ pub(super) struct Compared {
 /// When the configuration is wrong or the inbox cannot be read.
 pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let all = super::runtime(1)?.block_on(compared(global, args.limit))?;
-    if args.json {
-        select::print_json(&all)?;
-    } else {
-        select::print(&screen(&all))?;
-    }
+    select::tell(args.json, &all, || screen(&all))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -145,11 +145,7 @@ fn share(rate: u32, tick: u32, steps: u32) -> u64 {
 }
 
 fn tell(report: &Report, args: &Args) -> anyhow::Result<ExitCode> {
-    if args.json {
-        select::print_json(report)?
-    } else {
-        select::print(&screen(report))?
-    }
+    select::tell(args.json, report, || screen(report))?;
     Ok(ExitCode::SUCCESS)
 }
 

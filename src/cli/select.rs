@@ -179,6 +179,27 @@ fn agree(plan: &str, verb: &str, json: bool) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
+/// Prints `value` as JSON, or else the screen for a person.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn tell(as_json: bool, value: &impl serde::Serialize, screen: impl FnOnce() -> String) -> anyhow::Result<()> {
+    if as_json { print_json(value) } else { print(&screen()) }
+}
+
+/// Holds that either some are chosen or `--all` is given; `how` says how some are chosen.
+///
+/// # Errors
+/// When both is so, or neither: nobody does something to everything by leaving a word out.
+pub fn all_or_some(all: bool, is_everything: bool, how: &str) -> anyhow::Result<()> {
+    let hint = match (all, is_everything) {
+        (true, false) => "--all goes with no other choice".to_owned(),
+        (false, true) => format!("{how}, or give --all"),
+        _ => return Ok(()),
+    };
+    Err(anyhow::anyhow!("what is meant is not clear: {hint}")).map_err(Exit::Usage.because())
+}
+
 /// Prints `value` as JSON.
 ///
 /// # Errors
@@ -214,6 +235,14 @@ mod tests {
     }
 
     const NOW: UnixMs = UnixMs(1_656_979_200_000);
+
+    #[test]
+    fn everything_is_meant_only_when_it_is_said_and_nothing_else_is() {
+        assert!(all_or_some(true, true, "name some").is_ok() && all_or_some(false, false, "name some").is_ok());
+        let said = |all, is_everything| all_or_some(all, is_everything, "name some").unwrap_err().to_string();
+        assert_eq!(said(false, true), "what is meant is not clear: name some, or give --all");
+        assert_eq!(said(true, false), "what is meant is not clear: --all goes with no other choice");
+    }
 
     #[test]
     fn what_is_typed_is_what_is_selected() {

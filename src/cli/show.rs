@@ -31,11 +31,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
     let story = story
         .ok_or_else(|| anyhow::anyhow!("there is no notice {id}: it was never heard, or it was pruned"))
         .map_err(Exit::Data.because())?;
-    if args.json {
-        select::print_json(&story)?;
-    } else {
-        select::print(&screen(&story, select::now()))?;
-    }
+    select::tell(args.json, &story, || screen(&story, select::now()))?;
     Ok(ExitCode::SUCCESS)
 }
 

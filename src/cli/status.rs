@@ -64,11 +64,7 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
         hear(&mut summary, told);
     }
     let status = Status { summary, reconciled: super::runtime(1)?.block_on(reconcile::compared(global, DAYS_MAX))? };
-    if args.json {
-        select::print_json(&status)?;
-    } else {
-        select::print(&(screen(&status.summary) + &reconcile::in_short(&status.reconciled)))?;
-    }
+    select::tell(args.json, &status, || screen(&status.summary) + &reconcile::in_short(&status.reconciled))?;
     let summary = status.summary;
     let is_wrong = summary.unbalanced > 0 || summary.audit.is_some_and(|audit| audit.findings > 0);
     Ok(if is_wrong { Exit::Data.into() } else { ExitCode::SUCCESS })

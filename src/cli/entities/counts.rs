@@ -20,11 +20,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, config: &Config, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
     let counts = with_waited_for(inbox.entities().await?, config);
-    if args.json {
-        select::print_json(&counts)?;
-    } else {
-        select::print(&screen(&counts))?;
-    }
+    select::tell(args.json, &counts, || screen(&counts))?;
     Ok(ExitCode::SUCCESS)
 }
 

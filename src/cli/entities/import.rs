@@ -106,11 +106,7 @@ pub(super) async fn run(args: Args, config: &Config, inbox: &SqliteInbox) -> any
         bar.set_message(format!("{} new", number(report.new)));
     }
     bar.finish_and_clear();
-    if args.json {
-        select::print_json(&report)?;
-    } else {
-        select::print(&screen(&report))?;
-    }
+    select::tell(args.json, &report, || screen(&report))?;
     Ok(if report.without_key > 0 { Exit::Data.into() } else { ExitCode::SUCCESS })
 }
 

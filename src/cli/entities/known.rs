@@ -62,11 +62,7 @@ pub(super) async fn run(args: Args, config: &Config, inbox: &SqliteInbox) -> any
         }
         answer.sinks.push(AtSink { sink: sink.to_string(), known: !by.is_empty(), by });
     }
-    if args.json {
-        select::print_json(&answer)?;
-    } else {
-        select::print(&screen(&answer))?;
-    }
+    select::tell(args.json, &answer, || screen(&answer))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -29,11 +29,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
     let groups = inbox.parked_groups(args.which.selector(Some(args.limit))).await?;
-    if args.json {
-        select::print_json(&groups)?;
-    } else {
-        select::print(&screen(&groups, args.limit, select::now()))?;
-    }
+    select::tell(args.json, &groups, || screen(&groups, args.limit, select::now()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -27,11 +27,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
     let lines = inbox.parked(args.which.selector(Some(args.limit))).await?;
-    if args.json {
-        select::print_json(&lines)?;
-    } else {
-        select::print(&screen(&lines, args.limit, select::now()))?;
-    }
+    select::tell(args.json, &lines, || screen(&lines, args.limit, select::now()))?;
     Ok(ExitCode::SUCCESS)
 }
 

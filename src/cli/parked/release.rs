@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::Which;
-use crate::cli::exit::Exit;
 use crate::cli::screen::{number, plural};
 use crate::cli::select;
 use crate::inbox::SqliteInbox;
@@ -49,14 +48,8 @@ struct Report {
 }
 
 pub(super) async fn run(args: Args, inbox: &SqliteInbox) -> anyhow::Result<ExitCode> {
-    if args.which.is_everything() != args.all {
-        let hint = if args.all {
-            "--all goes with no other choice"
-        } else {
-            "say which, such as --entity item or --missing sku=123, or give --all"
-        };
-        return Err(anyhow::anyhow!("what is meant is not clear: {hint}")).map_err(Exit::Usage.because());
-    }
+    let how = "say which, such as --entity item or --missing sku=123";
+    select::all_or_some(args.all, args.which.is_everything(), how)?;
     let selector = args.which.selector(None);
     let mut report = plan(inbox, &selector).await?;
     if args.dry_run || report.records == 0 {
@@ -87,11 +80,7 @@ async fn plan(inbox: &SqliteInbox, selector: &ParkedSelector) -> anyhow::Result<
 }
 
 fn tell(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
-    if json {
-        select::print_json(report)?;
-    } else {
-        select::print(&screen(report))?;
-    }
+    select::tell(json, report, || screen(report))?;
     Ok(ExitCode::SUCCESS)
 }
 

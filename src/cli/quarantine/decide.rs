@@ -83,11 +83,7 @@ async fn decide(
     router: &Router,
     inbox: &SqliteInbox,
 ) -> anyhow::Result<ExitCode> {
-    if args.which.is_everything() != args.all {
-        let hint =
-            if args.all { "--all goes with no other choice" } else { "name some, such as 42 or 42/17, or give --all" };
-        return Err(anyhow::anyhow!("what is meant is not clear: {hint}")).map_err(Exit::Usage.because());
-    }
+    select::all_or_some(args.all, args.which.is_everything(), "name some, such as 42 or 42/17")?;
     let selector = args.which.selector(select::now());
     let plan = plan(kind, &selector, router, inbox).await?;
     let mut report = Report { decision: kind, run: None, dry_run: args.dry_run, done: plan, daemon_is_running: false };
@@ -160,11 +156,7 @@ async fn plan(
 }
 
 fn tell(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
-    if json {
-        select::print_json(report)?
-    } else {
-        select::print(&screen(report))?
-    }
+    select::tell(json, report, || screen(report))?;
     Ok(ExitCode::SUCCESS)
 }
 

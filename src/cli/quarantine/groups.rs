@@ -92,11 +92,7 @@ pub(super) async fn run(args: Args, inbox: &SqliteInbox) -> anyhow::Result<ExitC
         }
     }
     let groups = groups.largest_first();
-    if args.json {
-        select::print_json(&groups)?;
-    } else {
-        select::print(&screen(&groups, now))?;
-    }
+    select::tell(args.json, &groups, || screen(&groups, now))?;
     Ok(ExitCode::SUCCESS)
 }
 

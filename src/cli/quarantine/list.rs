@@ -35,11 +35,7 @@ pub(super) async fn run(args: Args, inbox: &SqliteInbox) -> anyhow::Result<ExitC
         }
         things.extend(page);
     }
-    if args.json {
-        select::print_json(&things)?;
-    } else {
-        select::print(&screen(&things, limit, now))?;
-    }
+    select::tell(args.json, &things, || screen(&things, limit, now))?;
     Ok(ExitCode::SUCCESS)
 }
 
