@@ -9,6 +9,7 @@
 mod account;
 mod config;
 mod feeds;
+mod outcome;
 mod screen;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +27,8 @@ use crate::ops::Context;
 use crate::sandbox::{Sandbox, SandboxSettings};
 
 use self::feeds::{Choice, Feed, Stage};
-use self::screen::{Outcome, Screen};
+use self::outcome::Outcome;
+use self::screen::Screen;
 use super::Global;
 use super::exit::Exit;
 
