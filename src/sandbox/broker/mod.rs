@@ -24,6 +24,7 @@ mod control;
 mod deliver;
 mod duplex;
 mod entities;
+mod envelope;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;

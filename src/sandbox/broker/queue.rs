@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::message::{Content, Envelope, MessageState};
+use super::envelope::{Envelope, MessageState};
+use super::message::Content;
 use super::state::QueueState;
 use crate::clock::UnixMs;
 
