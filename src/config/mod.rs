@@ -46,6 +46,8 @@ mod written;
 #[cfg(test)]
 mod example_tests;
 #[cfg(test)]
+mod parents_tests;
+#[cfg(test)]
 mod tests;
 
 pub use keys::UNNAMED as UNNAMED_KEY;
