@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::azurite::{ACCOUNT, Azurite};
-use common::net::client;
+use common::net::{client, free_address};
 use common::wait::{in_time, until_async};
 use longshore::access::{TokenSource as _, VendorTokens};
 use longshore::clock::{Clock as _, SystemClock, UnixMs};
@@ -34,7 +34,9 @@ fn sas(key: &AccountKey, permissions: &str, expiry: UnixMs) -> String {
 #[tokio::test]
 async fn a_container_sas_of_ours_opens_azurite_until_it_expires() {
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(azurite) = Azurite::start(folder.path(), AccountKey::generate(), 0).await else { return };
+    let Some(azurite) = Azurite::start(folder.path(), AccountKey::generate(), free_address().port()).await else {
+        return;
+    };
     let http = client();
     azurite.create_container(&http, CONTAINER).await;
     let soon = SystemClock.now().plus(Duration::from_secs(3_600));
@@ -90,7 +92,9 @@ async fn rest(stream: &mut ByteStream) -> Result<Vec<u8>, PayloadError> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn downloads_from_azurite_survive_tokens_that_expire_and_keys_that_are_rotated() {
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(azurite) = Azurite::start(folder.path(), AccountKey::generate(), 0).await else { return };
+    let Some(azurite) = Azurite::start(folder.path(), AccountKey::generate(), free_address().port()).await else {
+        return;
+    };
     let http = client();
     azurite.create_container(&http, CONTAINER).await;
     // Long enough that most of it is still with Azurite when the reader stands still.
@@ -124,11 +128,15 @@ async fn downloads_from_azurite_survive_tokens_that_expire_and_keys_that_are_rot
 
     // Expired: no new tokens are to be had until Azurite itself refuses the old ones.
     sandbox.add_tenant_fault(TenantFault { status: 503, retry_after: None, requests: None });
-    let held = tokens.current().await.expect("tokens");
     let blob = Url::parse(&uri).expect("a URL");
-    let url = held.for_blob(&blob).expect("a token for it").url_for(&blob);
-    let is_refused = async || http.head(url.clone()).send().await.expect("answered").status() == 403;
+    // The newest: some may still have been on their way.
+    let newest = || tokens.watch().borrow().clone().expect("tokens");
+    let is_refused = async || {
+        let url = newest().for_blob(&blob).expect("a token for it").url_for(&blob);
+        http.head(url).send().await.expect("answered").status() == 403
+    };
     until_async("the token has expired", is_refused).await;
+    let held = newest();
     let error = rest(&mut opener.open_bytes(&notice)).await.expect_err("no token is in force");
     assert_eq!(error.class(), Class::Unauthorized, "{error}");
     assert!(!error.to_string().contains("sig="), "{error}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::azurite::{ACCOUNT, Azurite};
 use common::delivered;
-use common::net::client;
+use common::net::{client, free_address};
 use common::process::LIMIT;
 use common::wait::{in_time, looking, until_async};
 use longshore::clock::{Clock as _, SystemClock};
@@ -70,7 +70,11 @@ async fn finished(ledger: &dyn Ledger, wanted: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_daemon_delivers_each_record_once_while_tokens_expire_and_a_key_is_rotated() {
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(azurite) = Azurite::start(&folder.path().join("azurite"), AccountKey::generate(), 0).await else { return };
+    let Some(azurite) =
+        Azurite::start(&folder.path().join("azurite"), AccountKey::generate(), free_address().port()).await
+    else {
+        return;
+    };
     let http = client();
     upload(&azurite, &http).await;
     // What it holds is on disk only once it has ended in peace.

@@ -269,6 +269,7 @@ fn is_stray(line: &str) -> bool {
 
 /// What the daemon answers on a page of its own.
 pub async fn ask(daemon: &Daemon, page: &str) -> String {
+    daemon.says("serving health and metrics").await;
     let log = daemon.log();
     let line = log.lines().find(|line| line.contains("serving health and metrics")).expect("it says where");
     let address = line.rsplit_once("127.0.0.1:").expect("an address").1;

@@ -6,7 +6,7 @@ use longshore::clock::{Clock as _, SystemClock};
 use longshore::sandbox::{AccountKey, ContainerGrant, container_sas};
 
 use crate::common::azurite::{ACCOUNT, Azurite};
-use crate::common::net::client;
+use crate::common::net::{client, free_address};
 use crate::common::place::{ALL, lay};
 use crate::front::Front;
 use crate::world::{World, days_ago, file};
@@ -24,7 +24,7 @@ struct Azure {
 impl Azure {
     async fn start(secret: &str) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
-        let azurite = Azurite::start(folder.path(), AccountKey::generate(), 0).await?;
+        let azurite = Azurite::start(folder.path(), AccountKey::generate(), free_address().port()).await?;
         let http = client();
         azurite.create_container(&http, CONTAINER).await;
         let front = Front::before(&format!("http://127.0.0.1:{}", azurite.port())).await;
@@ -65,7 +65,7 @@ async fn a_container_is_delivered_under_a_sas_that_is_replaced_once_it_has_expir
     let Some(azure) = Azure::start("sas_file = \"sas\"").await else { return };
     let Azure { front, world, .. } = &azure;
     world.write("sas", azure.sas("rl", -1));
-    for (days, name) in [(9, "too-old"), (5, "old"), (0, "today")] {
+    for (days, name) in [(9, "too-old"), (4, "old"), (0, "today")] {
         azure.put(days, name, name).await;
     }
     let (status, said) = world.try_say(&["check", "--connect"]).await;

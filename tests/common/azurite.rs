@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -13,8 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use url::Url;
 
-/// Azurite needs one to three seconds to start; a busy machine more.
-const LIMIT: Duration = Duration::from_secs(60);
+use super::process::LIMIT;
 
 /// The account that it serves.
 pub const ACCOUNT: &str = "azuriteaccount";
@@ -29,7 +27,7 @@ pub struct Azurite {
 }
 
 impl Azurite {
-    /// Starts it with `key` on `port` (0 for a free one), its data in `folder`. `None` when it is not installed.
+    /// Starts it with `key` on `port`, its data in `folder`. `None` when it is not installed.
     pub async fn start(folder: &Path, key: AccountKey, port: u16) -> Option<Self> {
         let script = super::peers::peer("node_modules/azurite/dist/src/blob/main.js")?;
         let mut child = Command::new("node")

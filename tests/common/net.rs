@@ -1,17 +1,36 @@
 //! Loopback: addresses, a client, and certificates.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use longshore::net::{HttpLimits, http_client};
 use rcgen::{CertifiedKey, KeyPair};
 
-/// An address that was free a moment ago, for who is told where to listen, and comes back to it when started anew. The
-/// system hands out others first.
+/// Ports below those that systems give to whoever asks for any: none of them is taken for an outgoing connection.
+const PORTS: Range<u16> = 20_000..30_000;
+
+/// What is held until the process ends.
+static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+
+/// An address for who is told where to listen, and comes back to it when started anew. No other caller of this is given
+/// it, in any process, until this one ends: each port is held by a lock on a file of its name. Whoever takes ports
+/// without asking here is seen at this moment, and not later.
 pub fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address")
+    let folder = std::env::temp_dir().join(format!("longshore-ports-{}", rustix::process::getuid().as_raw()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    for _ in PORTS {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, fastrand::u16(PORTS)));
+        let name = folder.join(address.port().to_string());
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(name).expect("a file for the port");
+        if file.try_lock().is_ok() && TcpListener::bind(address).is_ok() {
+            HELD.lock().expect("unharmed").push(file);
+            return address;
+        }
+    }
+    panic!("none of the ports {PORTS:?} is free");
 }
 
 /// Ends once somebody listens on `address`.

@@ -73,6 +73,15 @@ impl Watched {
     }
 }
 
+/// Whether each thread of the process is traced: they are attached one by one.
+fn is_traced(pid: &str) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    let statuses = threads.filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("status")).ok());
+    let is_traced =
+        |status: String| status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"));
+    statuses.map(is_traced).reduce(|all, one| all && one).unwrap_or(false)
+}
+
 /// System calls of a daemon that fail, by `strace`.
 pub struct Failing(tokio::process::Child);
 
@@ -95,9 +104,7 @@ impl Failing {
         // With -qq it says nothing when it is attached; a refusal ends it.
         let refused = async { said.next_line().await.ok().flatten() };
         let attached = async {
-            let status = format!("/proc/{pid}/status");
-            let is_traced = |line: &str| line.starts_with("TracerPid:") && !line.ends_with("\t0");
-            looking(async || std::fs::read_to_string(&status).unwrap_or_default().lines().any(is_traced)).await;
+            looking(async || is_traced(&pid)).await;
         };
         tokio::select! {
             _ = refused => None,
