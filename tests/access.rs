@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 /// Far more than any step takes.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 const DAY: Duration = Duration::from_secs(86_400);
 
 struct Bench {
@@ -94,8 +94,9 @@ async fn a_rotated_key_costs_one_refresh_however_many_were_refused() {
 
 #[tokio::test]
 async fn tokens_are_renewed_before_they_end_without_anybody_asking() {
-    let bench =
-        Bench::new(SandboxSettings { sas_lifetime: Duration::from_secs(6), ..SandboxSettings::default() }).await;
+    // They are renewed after half of it; a busy machine may take the other half for that.
+    let settings = SandboxSettings { sas_lifetime: Duration::from_secs(24), ..SandboxSettings::default() };
+    let bench = Bench::new(settings).await;
     let first = bench.current().await;
     let mut watch = bench.tokens.watch();
     let renewed = watch.wait_for(|tokens| tokens.as_ref().is_some_and(|t| t.generation > first.generation));

@@ -12,7 +12,7 @@ use longshore::sandbox::{Sandbox, SandboxSettings};
 use tokio::process::Command;
 
 /// Far more than a token takes; Python alone needs a second to start on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 async fn get_token(python: &Path, sandbox: &Sandbox, certificate: &Path, scope: &str) -> Output {
     let settings = sandbox.settings();

@@ -11,7 +11,7 @@ use longshore::sandbox::{DayObject, Sandbox, SandboxSettings};
 use tokio::process::Command;
 
 /// Far more than it takes; Python alone needs a second to start on a busy machine.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 async fn read(python: &std::path::Path, sandbox: &Sandbox, key_file: &std::path::Path, keys: &[String]) -> Output {
     let endpoint = sandbox.bucket_url().origin().ascii_serialization();

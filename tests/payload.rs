@@ -20,7 +20,7 @@ use longshore::sink::BatchLimits;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Far more than any step takes.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 struct Vendor {
     sandbox: Sandbox,

@@ -13,9 +13,9 @@ use longshore::sandbox::broker::{Broker, BrokerSettings, QueueState};
 use tokio::process::Command;
 
 /// Far more than all cases of one SDK take together.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(600);
 /// Long enough for each case to settle in time on a busy machine, short enough to wait for its end once.
-const LOCK: Duration = Duration::from_secs(4);
+const LOCK: Duration = Duration::from_secs(12);
 
 struct Judged {
     broker: Broker,

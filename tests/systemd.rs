@@ -43,7 +43,7 @@ fn a_real_systemd_starts_watches_stops_and_restarts_the_daemon() {
 
     let bind = |from: &Path, to: &str| format!("--bind-ro={}:{to}", from.display());
     let mut container = Command::new("timeout")
-        .args(["--kill-after=10", "150", "systemd-nspawn", "--register=no", "--keep-unit", "--volatile=overlay"])
+        .args(["--kill-after=10", "900", "systemd-nspawn", "--register=no", "--keep-unit", "--volatile=overlay"])
         .args(["--private-network", "--boot", "--console=read-only", "--quiet"])
         .arg(format!("--directory={}", base.display()))
         .arg(format!("--bind={}:/results", results.display()))
@@ -92,7 +92,7 @@ fn a_real_systemd_starts_watches_stops_and_restarts_the_daemon() {
 fn lay_files(overlay: &Path) {
     std::fs::create_dir(overlay).expect("a folder");
     let write = |name: &str, text: &str| std::fs::write(overlay.join(name), text).expect("a file of the test");
-    let watchdog = Duration::from_secs(4).as_secs();
+    let watchdog = Duration::from_secs(8).as_secs();
     write(
         "drop-in.conf",
         &format!(
@@ -101,11 +101,11 @@ fn lay_files(overlay: &Path) {
     );
     write(
         "longshore-sandbox.service",
-        "[Service]\nType=notify\nExecStart=/usr/bin/longshore sandbox --dir /sandbox --publish 3\nTimeoutStartSec=60\n",
+        "[Service]\nType=notify\nExecStart=/usr/bin/longshore sandbox --dir /sandbox --publish 3\nTimeoutStartSec=180\n",
     );
     write("wants.conf", "[Unit]\nWants=drive.service\n");
     write(
         "drive.service",
-        "[Unit]\nAfter=basic.target dbus.service\n[Service]\nType=oneshot\nExecStart=/bin/bash /usr/local/bin/inside\nTimeoutStartSec=200\n",
+        "[Unit]\nAfter=basic.target dbus.service\n[Service]\nType=oneshot\nExecStart=/bin/bash /usr/local/bin/inside\nTimeoutStartSec=800\n",
     );
 }

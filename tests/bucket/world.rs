@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::sync::OnceLock;
 
+use jiff::civil::Date;
 use jiff::{ToSpan as _, Zoned};
 
 use crate::common::delivered;
@@ -61,8 +63,10 @@ pub fn gzip(text: &str) -> Vec<u8> {
     packed.finish().expect("packed")
 }
 
-/// The folder of a day, so many days before today.
+/// The folder of a day, so many days before the one on which the tests began: midnight may pass meanwhile.
 pub fn days_ago(days: i64) -> String {
-    let day = Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).date().saturating_sub(days.days());
+    static TODAY: OnceLock<Date> = OnceLock::new();
+    let today = TODAY.get_or_init(|| Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).date());
+    let day = today.saturating_sub(days.days());
     day.strftime("%Y-%m-%d").to_string()
 }

@@ -19,7 +19,7 @@ const EVENT_LIMIT: Duration = Duration::from_secs(2);
 /// A frozen daemon has lost its leases after this time, which is a little more than a lease.
 const OVERTAKEN_AFTER: Duration = Duration::from_millis(5_500);
 /// Everything must drain within this time after the last fault.
-const QUIET_LIMIT: Duration = Duration::from_secs(120);
+const QUIET_LIMIT: Duration = Duration::from_secs(300);
 
 /// What was done and when.
 struct Journal {

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use super::{net, wait};
 
 /// No test waits longer for anything.
-pub const LIMIT: Duration = Duration::from_secs(90);
+pub const LIMIT: Duration = Duration::from_secs(180);
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_longshore");
 

@@ -20,7 +20,9 @@ async fn a_healthy_installation_is_called_so_and_a_sick_one_with_what_to_do() {
     };
     for name in ["configuration", "room", "speed", "file", "leases", "certificate", "clock"] {
         let step = step(&well, name);
-        assert!(step["finding"]["result"] == "good" || name == "room", "{step:#}");
+        // How full or busy the machine's disk is, is not what is tested.
+        let is_of_the_machine = matches!(name, "room" | "speed") && step["finding"]["result"] != "bad";
+        assert!(step["finding"]["result"] == "good" || is_of_the_machine, "{step:#}");
     }
 
     let certificates = world.folder().join("certificates");

@@ -37,7 +37,7 @@ impl World {
              [[route]]\nname = \"all\"\nblob_types = [\"*\"]\nsinks = [\"out\"]\n\
              [[sink]]\nname = \"out\"\ntype = \"command\"\ncommand = [\"/bin/sh\", \"-c\", {script:?}]\n\
              [inbox]\npath = \"inbox.db\"\nretention_age = \"2h\"\n\
-             [work]\nlease = \"5s\"\nretry_min = \"2s\"\n"
+             [work]\nlease = \"15s\"\nretry_min = \"2s\"\n"
         );
         world.configure(&text);
         world.set("+0");
@@ -62,7 +62,8 @@ impl World {
     }
 
     fn drop_file(&self, number: u32) {
-        self.write(&format!("drop/file {number}.csv"), format!("id\n{number}\n"));
+        // Whole at once: half of it could be taken for a file.
+        lay(&self.path(&format!("drop/file {number}.csv")), format!("id\n{number}\n"));
     }
 }
 

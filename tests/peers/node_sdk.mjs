@@ -9,8 +9,8 @@ const [peers, connection, topic, subscription, key] = process.argv.slice(2);
 const require = createRequire(`${peers}/`);
 const { ServiceBusClient } = require("@azure/service-bus");
 
-const WAIT = { maxWaitTimeInMs: 20_000 };
-const RETRIES = { retryOptions: { maxRetries: 0, timeoutInMs: 20_000 } };
+const WAIT = { maxWaitTimeInMs: 60_000 };
+const RETRIES = { retryOptions: { maxRetries: 0, timeoutInMs: 60_000 } };
 
 const client = new ServiceBusClient(connection, RETRIES);
 let sent = 0;

@@ -22,7 +22,7 @@ from azure.servicebus.exceptions import (
 )
 
 CONNECTION, TOPIC, SUBSCRIPTION, TLS_ADDRESS, CA_FILE, KEY_NAME, KEY = sys.argv[1:8]
-WAIT = 20
+WAIT = 60
 
 
 def body(message):
@@ -181,7 +181,7 @@ def case_receive_and_delete(client):
 def case_unknown_entity(client):
     try:
         with client.get_subscription_receiver(TOPIC, "unknown") as source:
-            source.receive_messages(max_wait_time=1)
+            source.receive_messages(max_wait_time=WAIT)
         raise AssertionError("an unknown subscription was attached")
     except MessagingEntityNotFoundError:
         pass
@@ -192,7 +192,7 @@ def case_wrong_key(_client):
     try:
         with ServiceBusClient.from_connection_string(wrong, retry_total=0) as client:
             with receiver(client) as source:
-                source.receive_messages(max_wait_time=1)
+                source.receive_messages(max_wait_time=WAIT)
         raise AssertionError("a wrong key was let in")
     except ServiceBusAuthenticationError:
         pass
