@@ -33,7 +33,12 @@ async fn googles_library_lists_and_reads_with_the_key_file_and_with_no_other() {
     let sandbox = Sandbox::start(settings).await.expect("started");
     let mut keys = Vec::new();
     for (date, first) in [("2026-11-22", 0), ("2026-11-22", 10), ("2026-11-22", 20), ("2026-11-23", 30)] {
-        let day = DayObject { date: Some(date.parse().expect("a date")), first, events: 10, ..DayObject::default() };
+        let day = DayObject {
+            date: Some(date.parse().expect("a date")),
+            first: Some(first),
+            events: 10,
+            ..DayObject::default()
+        };
         keys.push(sandbox.write_day(&day).expect("written").key);
     }
     let told =

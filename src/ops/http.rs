@@ -10,12 +10,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use serde::Serialize;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -56,18 +56,33 @@ pub trait BeforeMetrics: Send + Sync {
     async fn refresh(&self);
 }
 
+/// An answer in JSON with a line end behind it, so that the prompt of whoever asked with `curl` stands on its own line.
+pub(crate) struct Told<T>(pub(crate) T);
+
+impl<T: Serialize> IntoResponse for Told<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_string(&self.0) {
+            Ok(text) => {
+                let json = HeaderValue::from_static("application/json");
+                ([(header::CONTENT_TYPE, json)], text + "\n").into_response()
+            }
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        }
+    }
+}
+
 type Shared = State<(Context, Arc<dyn BeforeMetrics>)>;
 
 async fn live(State((context, _)): Shared) -> Response {
     let silent = context.heartbeats.silent();
     let status = if silent.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "live": silent.is_empty(), "silent": silent }))).into_response()
+    (status, Told(json!({ "live": silent.is_empty(), "silent": silent }))).into_response()
 }
 
 async fn ready(State((context, _)): Shared) -> Response {
     let is_ready = context.health.is_ready();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": is_ready }))).into_response()
+    (status, Told(json!({ "ready": is_ready }))).into_response()
 }
 
 async fn health(State((context, _)): Shared) -> Response {
@@ -82,7 +97,7 @@ async fn health(State((context, _)): Shared) -> Response {
         "starting"
     };
     let status = if is_degraded { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
-    (status, Json(json!({ "state": state, "pid": std::process::id(), "parts": told }))).into_response()
+    (status, Told(json!({ "state": state, "pid": std::process::id(), "parts": told }))).into_response()
 }
 
 /// A part, with its moment as people and other programs read it.
@@ -100,7 +115,7 @@ async fn metrics(State((context, before_metrics)): Shared) -> Response {
     match context.metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
             .into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 
@@ -108,6 +123,17 @@ async fn metrics(State((context, before_metrics)): Shared) -> Response {
 mod tests {
     use super::*;
     use crate::clock::UnixMs;
+
+    #[tokio::test]
+    async fn an_answer_is_json_and_ends_its_line() {
+        let answer = (StatusCode::SERVICE_UNAVAILABLE, Told(json!({ "live": false }))).into_response();
+        assert_eq!(
+            (answer.status(), &answer.headers()["content-type"]),
+            (StatusCode::SERVICE_UNAVAILABLE, &"application/json".parse().expect("a value"))
+        );
+        let body = axum::body::to_bytes(answer.into_body(), 100).await.expect("a body");
+        assert_eq!(body, "{\"live\":false}\n");
+    }
 
     #[test]
     fn a_part_is_told_with_its_reason_and_a_moment_that_can_be_read() {

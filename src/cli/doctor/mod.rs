@@ -69,9 +69,20 @@ pub fn run(args: &Args, global: &Global) -> anyhow::Result<ExitCode> {
     if args.json {
         select::print_json(&json!({ "ok": is_well, "parts": parts }))?;
     } else {
-        select::print(if is_well { "Nothing is wrong.\n" } else { "Something is wrong; see FAIL above.\n" })?;
+        select::print(conclusion(&parts))?;
     }
     Ok(if is_well { Exit::Ok } else { Exit::Data }.into())
+}
+
+/// What it comes to.
+fn conclusion(parts: &[Way]) -> &'static str {
+    let deserves_a_look =
+        parts.iter().flat_map(|part| &part.steps).any(|step| matches!(step.finding, Finding::Warning { .. }));
+    match (super::check::connect::is_open(parts), deserves_a_look) {
+        (false, _) => "Something is wrong; see FAIL above.\n",
+        (true, true) => "Nothing is wrong, but something deserves a look; see `look` above.\n",
+        (true, false) => "Nothing is wrong.\n",
+    }
 }
 
 /// Does one step and takes its time.
@@ -301,5 +312,19 @@ mod tests {
         let well = Way { name: "inbox".to_owned(), steps: steps(&well) };
         assert!(!super::super::check::connect::is_open(std::slice::from_ref(&ill)));
         insta::assert_snapshot!("doctor_inbox", ill.text() + &well.text());
+    }
+
+    #[test]
+    fn it_ends_with_the_worst_that_was_found() {
+        let way = |findings: &[fn() -> Finding]| Way {
+            name: "inbox".to_owned(),
+            steps: findings.iter().map(|finding| step("file", finding)).collect(),
+        };
+        let (well, warned) = (|| good("whole"), || look("never audited", "audit"));
+        let wrong = || bad("damaged", "recover");
+        assert_eq!(conclusion(&[way(&[well]), way(&[well])]), "Nothing is wrong.\n");
+        let told = "Nothing is wrong, but something deserves a look; see `look` above.\n";
+        assert_eq!(conclusion(&[way(&[warned, well]), way(&[well])]), told);
+        assert_eq!(conclusion(&[way(&[warned]), way(&[wrong, well])]), "Something is wrong; see FAIL above.\n");
     }
 }

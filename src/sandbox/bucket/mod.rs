@@ -107,8 +107,9 @@ pub struct DayObject {
     pub date: Option<Date>,
     /// Its name in the bucket; absent for the next free one in the day's folder. A name that is taken is rewritten.
     pub key: Option<String>,
-    /// The number of its first event. Two files whose numbers do not meet have no event in common.
-    pub first: u64,
+    /// The number of its first event; absent for the one after the last that was written into the bucket. Two files
+    /// whose numbers do not meet have no event in common.
+    pub first: Option<u64>,
     /// How many events there are.
     pub events: u64,
     /// Decides everything else.
@@ -117,8 +118,8 @@ pub struct DayObject {
 
 impl Default for DayObject {
     fn default() -> Self {
-        let EventSpec { first, events, seed } = EventSpec::default();
-        Self { date: None, key: None, first, events, seed }
+        let EventSpec { events, seed, .. } = EventSpec::default();
+        Self { date: None, key: None, first: None, events, seed }
     }
 }
 
@@ -248,10 +249,12 @@ impl Sandbox {
         if day.events > EVENTS_MAX {
             return Err(SandboxError::Request(format!("{} events: at most {EVENTS_MAX} are possible", day.events)));
         }
-        let spec = EventSpec { first: day.first, events: day.events, seed: day.seed };
-        let content = lines(spec);
         let date = day.date.unwrap_or_else(|| self.yesterday());
         let mut objects = lock(&self.core.bucket.objects);
+        // In the lock: two files that are written at once do not get the same events.
+        let first = day.first.unwrap_or_else(|| objects.events_end());
+        let spec = EventSpec { first, events: day.events, seed: day.seed };
+        let content = lines(spec);
         let key = day.key.clone().unwrap_or_else(|| objects.free_key(&date.to_string()));
         Ok(Written::of(&objects.put(&key, content, spec, self.core.now())))
     }
@@ -265,7 +268,7 @@ impl Sandbox {
         let EventSpec { first, events, seed } =
             found.ok_or_else(|| SandboxError::Request(format!("there is no object {}", rewrite.key)))?.spec;
         let events = events.saturating_add(rewrite.more);
-        self.write_day(&DayObject { date: None, key: Some(rewrite.key.clone()), first, events, seed })
+        self.write_day(&DayObject { date: None, key: Some(rewrite.key.clone()), first: Some(first), events, seed })
     }
 
     /// Lets pages of a listing fail, after those that were to fail before.

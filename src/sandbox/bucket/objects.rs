@@ -84,12 +84,14 @@ pub(super) struct Page {
 pub(super) struct Objects {
     by_key: BTreeMap<String, Arc<Object>>,
     writes: u64,
+    events_end: u64,
 }
 
 impl Objects {
     /// Writes an object, in place of one of that name.
     pub(super) fn put(&mut self, key: &str, content: Bytes, spec: EventSpec, now: UnixMs) -> Arc<Object> {
         self.writes += 1;
+        self.events_end = self.events_end.max(spec.first.saturating_add(spec.events));
         // Microseconds since 1970, as Google's are; two writes never have the same.
         let generation = now.0.unsigned_abs() * 1_000 + self.writes;
         let md5 = Md5::digest(&content).into();
@@ -100,6 +102,11 @@ impl Objects {
 
     pub(super) fn get(&self, key: &str) -> Option<Arc<Object>> {
         self.by_key.get(key).cloned()
+    }
+
+    /// The number behind that of the last event that was written.
+    pub(super) fn events_end(&self) -> u64 {
+        self.events_end
     }
 
     pub(super) fn len(&self) -> usize {

@@ -28,7 +28,12 @@ impl World {
     }
 
     fn write(&self, date: &str, first: u64) -> String {
-        let day = DayObject { date: Some(date.parse().expect("a date")), first, events: 10, ..DayObject::default() };
+        let day = DayObject {
+            date: Some(date.parse().expect("a date")),
+            first: Some(first),
+            events: 10,
+            ..DayObject::default()
+        };
         self.sandbox.write_day(&day).expect("written").key
     }
 

@@ -1,20 +1,19 @@
 //! The verbs of the bucket of day folders.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 
-use super::{Answer, Shared, done, read};
+use super::{Answer, Shared, Told, done, read};
 use crate::sandbox::{BlobFault, DayObject, ListFault, Rewrite, SandboxState, Written};
 
 pub(super) async fn publish(State(sandbox): Shared, body: Bytes) -> Answer<Written> {
     let day: DayObject = read(&body)?;
-    Ok(Json(sandbox.write_day(&day)?))
+    Ok(Told(sandbox.write_day(&day)?))
 }
 
 pub(super) async fn rewrite(State(sandbox): Shared, body: Bytes) -> Answer<Written> {
     let rewrite: Rewrite = read(&body)?;
-    Ok(Json(sandbox.rewrite_day(&rewrite)?))
+    Ok(Told(sandbox.rewrite_day(&rewrite)?))
 }
 
 pub(super) async fn rotate_key(State(sandbox): Shared) -> Answer<SandboxState> {

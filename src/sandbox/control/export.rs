@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Shared, done, read};
+use super::{Answer, Shared, Told, done, read};
 use crate::sandbox::{BlobFault, BlobInfo, PublishRequest, Published, SandboxError, SandboxState, TenantFault};
 
 /// More blobs than this are not listed in one answer.
@@ -17,12 +16,12 @@ const BLOBS_LISTED_MAX: usize = 1_000;
 const STALL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) async fn blobs(State(sandbox): Shared) -> Answer<Vec<BlobInfo>> {
-    Ok(Json(sandbox.blobs(BLOBS_LISTED_MAX)))
+    Ok(Told(sandbox.blobs(BLOBS_LISTED_MAX)))
 }
 
 pub(super) async fn publish(State(sandbox): Shared, body: Bytes) -> Answer<Vec<Published>> {
     let request: PublishRequest = read(&body)?;
-    Ok(Json(sandbox.publish(request).await?))
+    Ok(Told(sandbox.publish(request).await?))
 }
 
 /// Which secrets a verb is about; all of them unless said otherwise.
@@ -188,7 +187,7 @@ pub(super) async fn new_certificate(State(sandbox): Shared, body: Bytes) -> Answ
     let asked: NewCertificate = read(&body)?;
     let valid = Duration::from_secs(u64::from(asked.valid_days) * 24 * 60 * 60);
     let file = sandbox.new_certificate(&asked.name, valid, asked.registered)?;
-    Ok(Json(Certificate { file: file.display().to_string(), registered: asked.registered }))
+    Ok(Told(Certificate { file: file.display().to_string(), registered: asked.registered }))
 }
 
 pub(super) async fn forget_certificate(State(sandbox): Shared, Path(name): Path<String>) -> Answer<SandboxState> {

@@ -8,16 +8,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::ops::http::Told;
 
 use super::{DropRequest, Dropped, Sandbox, SandboxError, SandboxState, SendRequest, WebhookState, serve};
 
@@ -76,7 +78,8 @@ POST   /fft/faults                     {\"status\": 429, \"retry_after\": 2, \"r
                  and only the answer is lost)
 DELETE /fft/faults
 POST   /bucket/publish                 optional {\"events\": 1000}: a file of gzipped JSON lines in a day's folder
-         also: date (absent for yesterday), first, seed, key (absent for the next free one)
+         also: date (absent for yesterday), first (absent for the one after the last), seed,
+                 key (absent for the next free one)
 POST   /bucket/rewrite                 {\"key\": \"2026-11-22/part-00000.jsonl.gz\", \"more\": 100}
 POST   /bucket/rotate-key              the key file is written anew, the old key opens nothing
 POST   /bucket/list-faults             optional {\"status\": 503, \"after\": 0, \"pages\": 1}
@@ -110,7 +113,7 @@ impl Control {
 }
 
 type Shared = State<Arc<Sandbox>>;
-type Answer<T> = Result<Json<T>, SandboxError>;
+type Answer<T> = Result<Told<T>, SandboxError>;
 
 fn router(sandbox: Arc<Sandbox>) -> Router {
     Router::new()
@@ -150,7 +153,7 @@ fn router(sandbox: Arc<Sandbox>) -> Router {
 async fn refuse_browsers(request: Request, next: Next) -> Response {
     if request.headers().contains_key(header::ORIGIN) {
         let error = json!({ "error": "the control API is not for web pages" });
-        return (StatusCode::FORBIDDEN, Json(error)).into_response();
+        return (StatusCode::FORBIDDEN, Told(error)).into_response();
     }
     next.run(request).await
 }
@@ -161,7 +164,7 @@ impl IntoResponse for SandboxError {
             Self::Request(_) | Self::Broker(_) => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        (status, Json(json!({ "error": self.to_string() }))).into_response()
+        (status, Told(json!({ "error": self.to_string() }))).into_response()
     }
 }
 
@@ -173,7 +176,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, SandboxError> {
 
 /// What a verb without an answer of its own answers: the state after it.
 fn done(sandbox: &Sandbox) -> Answer<SandboxState> {
-    Ok(Json(sandbox.state()))
+    Ok(Told(sandbox.state()))
 }
 
 async fn state(State(sandbox): Shared) -> Answer<SandboxState> {
@@ -182,10 +185,10 @@ async fn state(State(sandbox): Shared) -> Answer<SandboxState> {
 
 async fn drop_zip(State(sandbox): Shared, body: Bytes) -> Answer<Dropped> {
     let request: DropRequest = read(&body)?;
-    Ok(Json(sandbox.drop_zip(&request).await?))
+    Ok(Told(sandbox.drop_zip(&request).await?))
 }
 
 async fn send(State(sandbox): Shared, body: Bytes) -> Answer<WebhookState> {
     let request: SendRequest = read(&body)?;
-    Ok(Json(sandbox.send_events(&request)?))
+    Ok(Told(sandbox.send_events(&request)?))
 }

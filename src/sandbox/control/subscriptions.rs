@@ -1,22 +1,21 @@
 //! The verbs of fulfillmenttools' subscriptions, and of the API that they are made with.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Shared, done, read};
+use super::{Answer, Shared, Told, done, read};
 use crate::sandbox::fft::FftFault;
 use crate::sandbox::{SandboxError, SandboxState};
 
 pub(super) async fn list(State(sandbox): Shared) -> Answer<Vec<Value>> {
-    Ok(Json(sandbox.fft().subscriptions().into_iter().map(without_secrets).collect()))
+    Ok(Told(sandbox.fft().subscriptions().into_iter().map(without_secrets).collect()))
 }
 
 pub(super) async fn make(State(sandbox): Shared, body: Bytes) -> Answer<Value> {
-    Ok(Json(without_secrets(sandbox.fft().subscribe(&body)?)))
+    Ok(Told(without_secrets(sandbox.fft().subscribe(&body)?)))
 }
 
 pub(super) async fn take_away(State(sandbox): Shared, Path(id): Path<String>) -> Answer<SandboxState> {

@@ -26,7 +26,10 @@ impl Api {
     async fn send(&self, method: reqwest::Method, path: &str, body: &str) -> (u16, Value) {
         let url = format!("http://{}{path}", self.control.address());
         let answer = self.http.request(method, url).body(body.to_owned()).send().await.expect("answered");
-        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+        let status = answer.status().as_u16();
+        let text = answer.text().await.expect("text");
+        assert!(text.ends_with('\n'), "the prompt of a person with curl stands on a line of its own: {text}");
+        (status, serde_json::from_str(&text).expect("JSON"))
     }
 
     async fn post(&self, path: &str, body: &str) -> Value {
@@ -94,6 +97,21 @@ async fn a_zip_of_yesterday_is_whole_when_the_answer_comes_and_the_same_when_it_
     api.post("/drop", body).await;
     assert_eq!(std::fs::read(path).expect("there"), zip);
     assert_eq!((api.sandbox.state().drop.zips, api.sandbox.state().drop.uploading), (2, 0));
+}
+
+#[tokio::test]
+async fn a_bucket_file_goes_on_after_the_last_event_unless_its_first_is_named() {
+    let api = Api::start().await;
+    let mut firsts = Vec::new();
+    for body in
+        ["", r#"{"events": 10}"#, r#"{"events": 10}"#, r#"{"first": 5, "events": 10, "date": "2026-11-22"}"#, ""]
+    {
+        let written = api.post("/bucket/publish", body).await;
+        firsts.push(written["first"].as_u64().expect("a number"));
+    }
+    api.post("/bucket/rewrite", r#"{"key": "2026-11-22/part-00000.jsonl.gz", "more": 5000}"#).await;
+    firsts.push(api.post("/bucket/publish", "").await["first"].as_u64().expect("a number"));
+    assert_eq!(firsts, [0, 1_000, 1_010, 5, 1_020, 5_015]);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ pub(super) async fn play(stage: &Stage<'_>) -> anyhow::Result<Played> {
     let mut last = None;
     for number in 0..FILES {
         let date = Some(day_before(stage, if number < FILES / 2 { 2 } else { 1 }));
-        let day = DayObject { date, first: number * events, events, ..DayObject::default() };
+        let day = DayObject { date, first: Some(number * events), events, ..DayObject::default() };
         last = Some(sandbox.write_day(&day)?.key);
         stage.screen.published(1);
     }
