@@ -1,6 +1,6 @@
 //! Keeps the inbox: writes down how the daemon is, prunes what is old, and measures it for the metrics.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::error::chain;
-use crate::inbox::InboxSettings;
 use crate::inbox::ledger::{DaemonReport, Ledger, REPORT_EVERY, Retention, Summary};
+use crate::inbox::{InboxError, InboxSettings};
 use crate::ops::http::BeforeMetrics;
 use crate::ops::metrics::{InboxHolds, StateLabel};
 use crate::ops::{Condition, Context};
@@ -26,6 +26,24 @@ const PRUNE_EVERY: Duration = Duration::from_secs(600);
 /// How long to wait after a look that failed: a disk that works again shall not be called broken for long.
 const PRUNE_AGAIN: Duration = Duration::from_secs(15);
 
+/// Ends the daemon when its inbox can only be opened anew.
+#[derive(Clone, Debug)]
+pub(super) struct LastResort {
+    /// Ends the daemon.
+    pub(super) stop: CancellationToken,
+    /// Why it was ended.
+    pub(super) why: Arc<OnceLock<InboxError>>,
+}
+
+impl LastResort {
+    fn look_at(&self, error: &InboxError) {
+        if matches!(error, InboxError::RestartNeeded { .. }) && self.why.set(error.clone()).is_ok() {
+            tracing::error!(%error, "ending, so that the service manager starts longshore again");
+            self.stop.cancel();
+        }
+    }
+}
+
 /// Keeps the inbox until `stop`.
 pub(super) async fn keep(
     ledger: Arc<dyn Ledger>,
@@ -33,9 +51,10 @@ pub(super) async fn keep(
     settings: InboxSettings,
     duty: Duty,
     context: Context,
+    last_resort: LastResort,
     stop: CancellationToken,
 ) {
-    let reporter = Reporter::new(Arc::clone(&ledger), duty, context.clone());
+    let reporter = Reporter::new(Arc::clone(&ledger), duty, context.clone(), last_resort);
     let mut changes = context.health.watch();
     let mut report = tokio::time::interval(REPORT_EVERY);
     let mut prune = tokio::time::interval(PRUNE_EVERY);
@@ -96,10 +115,11 @@ struct Reporter {
     ledger: Arc<dyn Ledger>,
     context: Context,
     report: DaemonReport,
+    last_resort: LastResort,
 }
 
 impl Reporter {
-    fn new(ledger: Arc<dyn Ledger>, duty: Duty, context: Context) -> Self {
+    fn new(ledger: Arc<dyn Ledger>, duty: Duty, context: Context, last_resort: LastResort) -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let pid = std::process::id();
         let report = DaemonReport {
@@ -110,7 +130,7 @@ impl Reporter {
             started: context.clock.now(),
             parts: Vec::new(),
         };
-        Self { ledger, context, report }
+        Self { ledger, context, report, last_resort }
     }
 
     async fn report(&self) {
@@ -120,6 +140,7 @@ impl Reporter {
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "the daemon's state could not be written to the inbox");
                 self.context.health.set("inbox", Condition::Degraded { reason: error.to_string() });
+                self.last_resort.look_at(&error);
             }
         }
     }

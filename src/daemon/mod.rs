@@ -6,6 +6,7 @@
 //! 2. Ready is said once every part has been started; a feed that cannot connect yet does not keep the others waiting.
 //! 3. A stop (TERM or INT) ends hearing, lets deliveries drain, and then ends the keeper. A second one ends the
 //!    process at once. Nothing is lost either way: what was not settled comes again, what was not finished is claimed again.
+//! 4. It ends by itself for one reason: the disk failed so that only opening the inbox anew shows what was kept.
 //!
 //! ```text
 //!          start ─────────────────────────────>
@@ -72,7 +73,8 @@ impl Duty {
 ///
 /// # Errors
 /// When the parts cannot be built: the inbox cannot be opened, a sink's settings cannot work, the address of health
-/// and metrics is taken. Once running, trouble is a state of health, not an error.
+/// and metrics is taken. Once running, trouble is a state of health, not an error; but for an inbox whose disk failed
+/// so that only opening it anew shows what was kept.
 pub async fn run(config: Config, duty: Duty, context: Context, stop: CancellationToken) -> Result<Ended, BuildError> {
     let parts = Parts::build(&config, &context, &stop).await?;
     run_parts(parts, &config, duty, context, stop).await
@@ -81,7 +83,7 @@ pub async fn run(config: Config, duty: Duty, context: Context, stop: Cancellatio
 /// As [`run`], with parts that the caller has built and may keep a hand on.
 ///
 /// # Errors
-/// When the address of health and metrics is taken.
+/// When the address of health and metrics is taken, or the inbox can only be opened anew.
 pub async fn run_parts(
     parts: Parts,
     config: &Config,
@@ -106,7 +108,9 @@ pub async fn run_parts(
     }
     let times = times::Times::new(Arc::clone(&parts.inbox), &context);
     let (ledger, settings) = (Arc::clone(&parts.ledger), config.inbox.clone());
-    servants.spawn(keeper::keep(ledger, times, settings, duty, context.clone(), end.clone()));
+    let last_resort = keeper::LastResort { stop: stop.clone(), why: Arc::default() };
+    let why = Arc::clone(&last_resort.why);
+    servants.spawn(keeper::keep(ledger, times, settings, duty, context.clone(), last_resort, end.clone()));
     if config.work.stops_on_poison() {
         servants.spawn(order::watch(Arc::clone(&parts.quarantine), context.clone(), end.clone()));
     }
@@ -151,5 +155,8 @@ pub async fn run_parts(
     end.cancel();
     while servants.join_next().await.is_some() {}
     tracing::info!("stopped");
-    Ok(ended)
+    match why.get() {
+        Some(error) => Err(error.clone().into()),
+        None => Ok(ended),
+    }
 }

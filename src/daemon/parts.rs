@@ -24,10 +24,10 @@ use crate::route::{Envelope, EnvelopeSettings, Reconcile, Reconciles, RouteError
 use crate::sink::{Sink, SinkContext, SinkError};
 use crate::worker::{Openers, Workers};
 
-/// Why the parts cannot be put together.
+/// Why the parts cannot be put together, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The inbox cannot be opened.
+    /// The inbox cannot be opened, or only be opened anew.
     #[error(transparent)]
     Inbox(#[from] InboxError),
     /// A sink's settings cannot work.
@@ -78,7 +78,7 @@ impl Parts {
         let clock = Arc::clone(&context.clock);
         let identity = Reconciles::new(&reconciles(config)?);
         let opened = tokio::task::spawn_blocking(move || {
-            Ok::<_, InboxError>(SqliteInbox::open(&settings, clock)?.remembering(Arc::new(identity)))
+            Ok::<_, InboxError>(SqliteInbox::open(&settings, clock)?.for_writing()?.remembering(Arc::new(identity)))
         });
         let inbox = opened.await.map_err(|panic| InboxError::Unusable {
             path: config.inbox.path.display().to_string(),

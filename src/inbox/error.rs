@@ -33,6 +33,15 @@ pub enum InboxError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// The disk failed in such a way that only opening the inbox anew shows what it kept; nothing more is written, and
+    /// nothing that the disk did not keep was answered.
+    #[error("the inbox {path} takes nothing more until longshore is started again: the disk failed: {reason}")]
+    RestartNeeded {
+        /// The inbox.
+        path: String,
+        /// What was found.
+        reason: String,
+    },
     /// The inbox was written by a newer Longshore.
     #[error(
         "the inbox {path} has schema version {found}, this longshore knows up to {known}: install the newer version again, or name another inbox"
@@ -73,7 +82,7 @@ impl Classify for InboxError {
     fn class(&self) -> Class {
         match self {
             Self::DiskFull { .. } => Class::DiskFull,
-            Self::LeaseLost(_) | Self::Unavailable { .. } => Class::Transient,
+            Self::LeaseLost(_) | Self::Unavailable { .. } | Self::RestartNeeded { .. } => Class::Transient,
             Self::Unusable { .. }
             | Self::NewerSchema { .. }
             | Self::TooMany { .. }

@@ -8,8 +8,9 @@
 //! 2. What is finished costs nothing: every index that a claim or the planner uses holds unfinished rows only, and
 //!    opening reads the schema and one row, which says what the steady clock showed last.
 //! 3. A reader never blocks the writer (write-ahead log), and holds a snapshot for one query only, so that the log can
-//!    be reset. The log is moved into the database every 16 MiB and its file cut to 64 MiB.
+//!    be reset. The log is moved into the database every 16 MiB and its file cut to 64 MiB, by the writer alone.
 //! 4. The file and its `-wal` and `-shm` are readable by their owner alone.
+//! 5. After a failure of the disk nothing is answered before the log was checked and written again (`relog`).
 //!
 //! ```text
 //! store  claim  finish …            notices, show, status (also another process)
@@ -24,12 +25,14 @@
 //! Several processes may use one file: SQLite's lock lets one write at a time, and each looks once a second whether
 //! another has committed while somebody waits for a change.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rusqlite::MAIN_DB;
 
 use super::{
     ClaimKey, ClaimRequest, Claimed, DeliveryId, EntityKey, EventIdentity, Fate, Finish, Forget, Inbox, InboxError,
@@ -56,6 +59,7 @@ mod plan;
 mod prune;
 mod quarantine;
 mod readers;
+mod relog;
 mod replay;
 mod rows;
 mod schema;
@@ -73,11 +77,17 @@ mod audit_tests;
 #[cfg(test)]
 mod fault_tests;
 #[cfg(test)]
+pub(crate) mod hand;
+#[cfg(test)]
 mod schema_tests;
+#[cfg(test)]
+mod sync_tests;
 #[cfg(test)]
 mod tests;
 
+use fault::Fault;
 use readers::Readers;
+use syncer::SyncLog;
 use writer::{DURABLE, Nature, Outcome, Writer};
 
 /// How often a waiting process looks for commits of others. Shorter wakes an idle machine for nothing; longer makes
@@ -87,15 +97,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// An inbox in an SQLite file. Dropping it waits until its queue is empty and its file is closed.
 #[derive(Debug)]
 pub struct SqliteInbox {
-    writer: Writer,
+    // Closed in this order: who closes the file last moves its log into it, and only the writer does that.
     readers: Readers,
+    /// Readers of keys alone: what people ask never keeps a delivery waiting.
+    lookers: Readers,
+    writer: Writer,
     path: PathBuf,
+    is_read_only: bool,
     clock: SteadyClock,
     notices_max: usize,
     parking: ParkingBounds,
-    /// Readers of keys alone: what people ask never keeps a delivery waiting.
-    lookers: Readers,
-    /// What those found known.
+    /// What the lookers found known.
     confirmed: Arc<parking::Confirmed>,
     /// The last change that [`Inbox::changed`] has told of.
     told: AtomicU64,
@@ -111,20 +123,43 @@ impl SqliteInbox {
     /// [`InboxError::NewerSchema`], [`InboxError::Unusable`] if the file cannot be an inbox, [`InboxError::DiskFull`],
     /// or [`InboxError::Unavailable`] if another process held it for too long.
     pub fn open(settings: &InboxSettings, clock: Arc<dyn Clock>) -> Result<Self, InboxError> {
+        Self::open_on(settings, clock, syncer::sync_log)
+    }
+
+    fn open_on(
+        settings: &InboxSettings,
+        clock: Arc<dyn Clock>,
+        sync_log: impl FnOnce(&Path) -> io::Result<SyncLog>,
+    ) -> Result<Self, InboxError> {
+        // A process that could not bring it to disk may have left it behind.
+        let has_log = checkpoint::log_bytes(&settings.path) > 0;
         let connection = schema::prepare(&settings.path)?;
         let last = times::last(&connection).map_err(|fault| fault.into_error(&settings.path))?;
+        let is_read_only =
+            connection.is_readonly(MAIN_DB).map_err(|error| Fault::from(error).into_error(&settings.path))?;
+        let disk = sync_log(&settings.path).map_err(|error| schema::of_io(&settings.path, &error))?;
         Ok(Self {
-            writer: Writer::start(connection, settings.path.clone())?,
             readers: Readers::new(settings.path.clone()),
+            lookers: Readers::new(settings.path.clone()),
+            writer: Writer::start(connection, settings.path.clone(), has_log, disk)?,
             path: settings.path.clone(),
+            is_read_only,
             clock: SteadyClock::new(clock, last),
             notices_max: settings.commit_notices_max.max(1),
             parking: settings.parking,
-            lookers: Readers::new(settings.path.clone()),
             confirmed: Arc::default(),
             told: AtomicU64::new(0),
             identity: None,
         })
+    }
+
+    /// The same inbox, if it can be written at all: one on a read-only disk can be opened to look at, where its log was
+    /// left behind.
+    ///
+    /// # Errors
+    /// [`InboxError::Unusable`] if not even its owner may write.
+    pub fn for_writing(self) -> Result<Self, InboxError> {
+        if self.is_read_only { Err(schema::read_only(&self.path)) } else { Ok(self) }
     }
 
     /// The same inbox, which remembers events from now on.

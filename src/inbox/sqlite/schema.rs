@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::fault::Fault;
@@ -38,10 +39,6 @@ const INCREMENTAL: i64 = 2;
 /// on a slow disk, shorter than a peek lock of Service Bus.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Pages that the log may hold before a commit moves them into the database (16 MiB). Fewer: more fsyncs under load.
-/// More: a longer recovery after a crash.
-const CHECKPOINT_PAGES: i64 = 4000;
-
 /// To what size the log file is cut after a checkpoint.
 pub(super) const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 
@@ -63,6 +60,9 @@ pub(super) fn connect(path: &Path, purpose: Purpose) -> Result<Connection, Fault
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // Checkpoints are made by the writer alone, which looks how they end; also that at the close.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
@@ -93,18 +93,26 @@ pub(super) fn prepare(path: &Path) -> Result<Connection, InboxError> {
         }
         // FULL: a commit returns after fsync. Once the inbox is open, the `syncer` does that instead.
         connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "journal_size_limit", JOURNAL_BYTES_MAX as i64)?;
         migrate(&mut connection, path)?;
         Ok(connection)
     })();
     prepared.map_err(|fault| {
         if is_read_only_disk(path) {
-            let reason = "its disk is read-only: mount it for writing again, and look why it was not".to_owned();
-            return InboxError::Unusable { path: path.display().to_string(), reason };
+            return read_only(path);
         }
         fault.into_error(path)
     })
+}
+
+/// What is said of an inbox that can be read and not written.
+pub(super) fn read_only(path: &Path) -> InboxError {
+    let reason = if is_read_only_disk(path) {
+        "its disk is read-only: mount it for writing again, and look why it was not"
+    } else {
+        "it is read-only: make the file and its folder writable for the user who runs longshore"
+    };
+    InboxError::Unusable { path: path.display().to_string(), reason: reason.to_owned() }
 }
 
 /// Whether the file system is mounted so that nothing can be written; SQLite says so in many words.
@@ -130,7 +138,7 @@ fn make_file(path: &Path) -> io::Result<()> {
     }
 }
 
-fn of_io(path: &Path, error: &io::Error) -> InboxError {
+pub(super) fn of_io(path: &Path, error: &io::Error) -> InboxError {
     let path = path.display().to_string();
     match crate::error::class_of_local_io(error) {
         crate::error::Class::DiskFull => InboxError::DiskFull { path },

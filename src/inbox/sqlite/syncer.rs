@@ -12,7 +12,7 @@
 //!
 //! After an fsync has failed, what of the log is on disk is not known, and the next fsync may report success for pages
 //! that the kernel has given up. From then on every answer is that error, until the writer has written the log over
-//! into the database.
+//! (`relog`).
 
 use std::fs::File;
 use std::io;
@@ -50,16 +50,26 @@ struct State {
     undo: Vec<Box<dyn Job>>,
 }
 
+/// Brings the log to disk.
+pub(super) type SyncLog = Box<dyn FnMut() -> io::Result<()> + Send>;
+
+/// How the log of the inbox at `path` is brought to disk; it exists by then.
+pub(super) fn sync_log(path: &Path) -> io::Result<SyncLog> {
+    // A handle of our own sees every failure to write the log back, also one that SQLite has been told of. It takes no
+    // lock with it when it is closed: SQLite has none on its log.
+    let log = File::open(checkpoint::log_path(path))?;
+    // The log's size is synced with it, and no other fact about the file matters.
+    Ok(Box::new(move || log.sync_data()))
+}
+
 impl Syncer {
-    /// Starts the thread for the inbox at `path`, whose log exists by then.
+    /// Starts the thread for the inbox at `path`.
     pub(super) fn start(
         path: &Path,
+        log: SyncLog,
         queue: mpsc::WeakSender<Message>,
         changes: watch::Sender<u64>,
     ) -> io::Result<Self> {
-        // A handle of our own sees every failure to write the log back, also one that SQLite has been told of. It takes no
-        // lock with it when it is closed: SQLite has none on its log.
-        let log = File::open(checkpoint::log_path(path))?;
         let shared =
             Arc::new(Shared { state: Mutex::default(), is_due: Condvar::new(), has_failed: AtomicBool::new(false) });
         let work = Work { shared: Arc::clone(&shared), log, path: path.to_owned(), queue, changes };
@@ -75,18 +85,23 @@ impl Syncer {
         }
     }
 
-    /// Whether the log must be written over into the database before anything else is written.
+    /// Whether the log must be written over before anything else is written.
     pub(super) fn has_failed(&self) -> bool {
         self.shared.has_failed.load(Ordering::SeqCst)
     }
 
-    /// All that was committed is in the database, and that is on disk.
+    /// From here on nothing is answered as on disk, until it has [recovered](Self::recovered).
+    pub(super) fn fail(&self) {
+        self.shared.has_failed.store(true, Ordering::SeqCst);
+    }
+
+    /// All that was committed is on disk.
     pub(super) fn recovered(&self) {
         self.shared.has_failed.store(false, Ordering::SeqCst);
     }
 
     /// Answers what waits and ends the thread. Returns what is to be undone.
-    pub(super) fn finish(mut self) -> Vec<Box<dyn Job>> {
+    pub(super) fn finish(&mut self) -> Vec<Box<dyn Job>> {
         self.close();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the thread that syncs the inbox panicked; what it held was not answered");
@@ -123,14 +138,14 @@ impl Shared {
 
 struct Work {
     shared: Arc<Shared>,
-    log: File,
+    log: SyncLog,
     path: PathBuf,
     queue: mpsc::WeakSender<Message>,
     changes: watch::Sender<u64>,
 }
 
 impl Work {
-    fn run(self) {
+    fn run(mut self) {
         while let Some(jobs) = self.shared.next() {
             let end = self.sync();
             let (woken, undo) = answer(jobs, &end);
@@ -143,9 +158,8 @@ impl Work {
         }
     }
 
-    fn sync(&self) -> End {
-        // The log's size is synced with it, and no other fact about the file matters.
-        let failed = match self.log.sync_data() {
+    fn sync(&mut self) -> End {
+        let failed = match (self.log)() {
             Ok(()) => None,
             Err(error) => {
                 self.shared.has_failed.store(true, Ordering::SeqCst);

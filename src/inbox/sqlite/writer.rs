@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::checkpoint::{LogKeeper, checkpoint};
+use super::checkpoint::LogKeeper;
 use super::fault::Fault;
 use super::schema::JOURNAL_BYTES_MAX;
-use super::syncer::{self, Syncer};
+use super::syncer::{self, SyncLog, Syncer};
 use crate::inbox::InboxError;
 
 /// Jobs that may wait. Callers beyond that wait for room.
@@ -176,8 +177,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread. Dropping the writer ends it, once its queue is empty and all are answered.
-    pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, InboxError> {
+    /// Starts the thread. Dropping the writer ends it, once its queue is empty and all are answered. `is_suspect`: it
+    /// is not known how much of the log is on disk.
+    pub(super) fn start(
+        connection: Connection,
+        path: PathBuf,
+        is_suspect: bool,
+        disk: SyncLog,
+    ) -> Result<Self, InboxError> {
         // The fsync is the syncer's.
         set_synchronous(&connection, "NORMAL").map_err(|fault| fault.into_error(&path))?;
         let no_thread = |error: std::io::Error| InboxError::Unavailable {
@@ -186,13 +193,13 @@ impl Writer {
         };
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let changes = watch::Sender::new(0);
-        let syncer = Syncer::start(&path, queue.downgrade(), changes.clone()).map_err(no_thread)?;
+        let syncer = Syncer::start(&path, disk, queue.downgrade(), changes.clone()).map_err(no_thread)?;
         let mut writing = Thread {
             connection,
             path: WriterPath(path.clone()),
             changes: changes.clone(),
             seen_version: None,
-            is_suspect: false,
+            is_suspect,
             syncer,
             log: LogKeeper::new(path.clone(), JOURNAL_BYTES_MAX),
         };
@@ -262,9 +269,9 @@ struct Thread {
     path: WriterPath,
     changes: watch::Sender<u64>,
     seen_version: Option<i64>,
-    /// The disk failed under a write. What of the log is on disk is not known then, and a later fsync may report
-    /// success for pages that the kernel has given up. Until the log has been written over into the database, nothing
-    /// is accepted.
+    /// The disk failed under a write, or the log is of a process that has ended. What of the log is on disk is not known
+    /// then, and a later fsync may report success for pages that the kernel has given up. Until the log has been written
+    /// over, nothing is accepted.
     is_suspect: bool,
     syncer: Syncer,
     log: LogKeeper,
@@ -284,7 +291,11 @@ impl Thread {
             while !group.is_empty() {
                 group = self.commit(group);
             }
-            self.log.keep_short(&self.connection);
+            if !self.log.keep_short(&self.connection) {
+                self.is_suspect = true;
+                // SQLite has a file of its own, and may be told of a failure before the syncer is.
+                self.syncer.fail();
+            }
         }
         self.finish();
     }
@@ -308,8 +319,21 @@ impl Thread {
     }
 
     /// Answers what waits for the disk, and sees to it that what it undoes is on disk too.
-    fn finish(self) {
+    fn finish(mut self) {
         let undo = self.syncer.finish();
+        if self.is_suspect || self.syncer.has_failed() {
+            // The log stays as it is, and is looked through by whoever opens it.
+            return;
+        }
+        self.undo(undo);
+        // Who closes the file last moves the log into it.
+        let closing = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
+        if let Err(error) = closing {
+            tracing::debug!(inbox = %self.path.0.display(), %error, "the log stays beside the inbox");
+        }
+    }
+
+    fn undo(&self, undo: Vec<Box<dyn Job>>) {
         if undo.is_empty() {
             return;
         }
@@ -377,12 +401,7 @@ impl Thread {
 
     fn recover(&mut self) -> Result<(), Fault> {
         if self.is_suspect || self.syncer.has_failed() {
-            if checkpoint(&self.connection)? {
-                return Err(Fault::Refused(InboxError::Unavailable {
-                    path: self.path.0.display().to_string(),
-                    reason: "a write failed earlier, and its log is still in use by another process".to_owned(),
-                }));
-            }
+            self.log.write_over(&self.connection)?;
             self.is_suspect = false;
             self.syncer.recovered();
         }
@@ -408,7 +427,8 @@ fn execute(connection: &Connection, sql: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether a commit waits for the disk (`FULL`) or not (`NORMAL`). Either way no checkpoint goes on before its log is on disk.
+/// Whether a commit waits for the disk (`FULL`) or not (`NORMAL`). Either way no checkpoint goes on before
+/// its log is on disk.
 fn set_synchronous(connection: &Connection, mode: &str) -> Result<(), Fault> {
     Ok(connection.pragma_update(None, "synchronous", mode)?)
 }
