@@ -61,7 +61,14 @@ mod tests {
         assert_eq!(ours("Mon, 04 Jul 2022 00:01:30 GMT"), Some(Duration::ZERO));
         assert_eq!(ours("99999999999999999999999"), Some(WAIT_MAX));
         assert_eq!(ours("Tue, 05 Jul 2033 00:01:30 GMT"), Some(WAIT_MAX));
-        for wrong in ["soon", "-5", ""] {
+        for (value, seconds) in [("0", 0), ("86399", 86_399), ("86400", 86_400), ("86401", 86_400)] {
+            assert_eq!(ours(value), Some(Duration::from_secs(seconds)), "{value}");
+        }
+        assert_eq!(ours("Tue, 05 Jul 2022 00:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(ours("Tue, 05 Jul 2022 00:00:01 GMT"), Some(Duration::from_secs(1)));
+        assert_eq!(ours("Tue, 05 Jul 2022 23:59:59 GMT"), Some(Duration::from_secs(86_399)));
+        assert_eq!(ours("Wed, 06 Jul 2022 00:00:01 GMT"), Some(WAIT_MAX));
+        for wrong in ["1.5", "+5", "5 s", "soon", "-5", ""] {
             assert_eq!(ours(wrong), None, "{wrong}");
         }
         assert_eq!(retry_after(&HeaderMap::new(), Some(NOW)), None);

@@ -213,6 +213,53 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_in_every_run_comes_out_once_also_between_two_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut keys: Vec<_> = (0..10).map(key).collect();
+        for piece in [1, 2, 3, 10] {
+            let mut sorter = KeySorter::holding(folder.path(), 10);
+            for _ in 0..7 {
+                keys.reverse();
+                sorter.add(keys.iter().copied()).unwrap();
+            }
+            assert_eq!(sorter.ends.len(), 6);
+            let mut sorted = sorter.sorted().unwrap();
+            let mut all = Vec::new();
+            while let Some(some) = Some(sorted.take(piece).unwrap()).filter(|some| !some.is_empty()) {
+                all.extend(some);
+            }
+            keys.sort_unstable();
+            assert_eq!(all, keys, "by {piece}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_is_an_error_and_once_there_is_room_nothing_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sorter = KeySorter::holding(folder.path(), 100);
+        // The system's own full disk.
+        sorter.file = Some(File::options().write(true).open("/dev/full").unwrap());
+        sorter.add((0..100).map(key)).unwrap();
+        let error = sorter.add([key(100)]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!((sorter.ends.len(), sorter.waiting.len()), (0, 100), "no run is said to be where none is");
+        sorter.file = None;
+        sorter.add((100..250).map(key)).unwrap();
+        let mut expected: Vec<_> = (0..250).map(key).collect();
+        expected.sort_unstable();
+        assert_eq!(sorter.sorted().unwrap().take(1_000).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_file_that_lost_its_end_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sorter = KeySorter::holding(folder.path(), 100);
+        sorter.add((0..250).map(key)).unwrap();
+        sorter.file.as_ref().unwrap().set_len(199 * KEY_BYTES as u64).unwrap();
+        assert_eq!(sorter.sorted().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
     fn a_folder_that_takes_no_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let mut sorter = KeySorter::holding(&folder.path().join("none"), 2);

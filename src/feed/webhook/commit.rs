@@ -229,3 +229,7 @@ impl Store {
         metrics.notices_duplicate.get_or_create(&self.labels).inc_by(duplicates as u64);
     }
 }
+
+#[cfg(test)]
+#[path = "commit_tests.rs"]
+mod tests;

@@ -113,6 +113,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_lies_between_two_that_were_told_was_not_told() {
+        let (inbox, folder, _) = fresh_sqlite();
+        let connection = Connection::open(settings(folder.path()).path).unwrap();
+        let all = store(&inbox, 0..1_000).await;
+        inbox.settled(vec![all[2], all[4], all[5], all[8]], later(1)).await.unwrap();
+        assert_eq!(ranges(&connection), [(3, 3), (5, 6), (9, 9)]);
+        for (place, notice) in all.iter().enumerate().take(12) {
+            let is_told = [2, 4, 5, 8].contains(&place);
+            assert_eq!(told(&inbox, *notice).await, is_told.then(|| later(1)), "{notice}");
+        }
+        // What is told later, and is a part of it, or reaches beyond it, takes nothing of it away.
+        inbox.settled(vec![all[5], all[6]], later(2)).await.unwrap();
+        inbox.settled(all[20..30].to_vec(), later(1)).await.unwrap();
+        inbox.settled(all[20..22].to_vec(), later(2)).await.unwrap();
+        assert_eq!((told(&inbox, all[21]).await, told(&inbox, all[22]).await), (Some(later(2)), Some(later(1))));
+        inbox.settled(vec![all[4]], later(3)).await.unwrap();
+        // And what comes late and is of before changes nothing.
+        inbox.settled((0..9).map(|place| all[place]).collect(), later(0)).await.unwrap();
+        for (place, at) in [(0, 0), (2, 1), (3, 0), (4, 3), (5, 2), (6, 2), (7, 0), (8, 1)] {
+            assert_eq!(told(&inbox, all[place]).await, Some(later(at)), "{place}");
+        }
+        assert_eq!(told(&inbox, all[9]).await, None);
+    }
+
+    #[tokio::test]
+    async fn the_longest_range_is_found_from_both_of_its_ends_and_goes_last() {
+        let (inbox, folder, clock) = fresh_sqlite();
+        let connection = Connection::open(settings(folder.path()).path).unwrap();
+        let old = store(&inbox, 0..999).await;
+        clock.advance(Duration::from_secs(100));
+        let new = store(&inbox, 999..1_001).await;
+        inbox.settled([&old[..], &new[..1]].concat(), later(1)).await.unwrap();
+        assert_eq!(ranges(&connection), [(1, 1_000)]);
+        for notice in [old[0], old[998], new[0]] {
+            assert_eq!(told(&inbox, notice).await, Some(later(1)), "{notice}");
+        }
+        assert_eq!(told(&inbox, new[1]).await, None);
+        let prune = async || {
+            inbox.prune(Retention { age: Duration::from_secs(50), bytes: None, keys: Duration::ZERO }).await.unwrap();
+        };
+        prune().await;
+        assert_eq!(told(&inbox, new[0]).await, Some(later(1)), "its last notice is still there");
+        clock.advance(Duration::from_secs(100));
+        prune().await;
+        assert_eq!(ranges(&connection), []);
+    }
+
+    #[tokio::test]
     async fn a_range_goes_with_the_last_of_its_notices() {
         let (inbox, folder, clock) = fresh_sqlite();
         let connection = Connection::open(settings(folder.path()).path).unwrap();
