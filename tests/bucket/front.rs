@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -43,6 +44,23 @@ enum Manner {
     BreakHeld,
     /// Deletions stand still before the store has heard of them, until the manner changes.
     HoldDeletion,
+    /// So many copies end in this way.
+    FailCopies {
+        end: CopyEnd,
+        times: u32,
+    },
+}
+
+/// How a copy within the store fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyEnd {
+    /// The connection ends; nothing was copied.
+    NotDone,
+    /// The store copies, and the connection ends before it says so.
+    DoneUnsaid,
+    /// The store says 200 and only then, in the body, that it could not copy
+    /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>).
+    ErrorWithin200,
 }
 
 pub struct Front {
@@ -63,6 +81,10 @@ struct Shared {
     refused: watch::Sender<u32>,
     /// The queries of listings.
     listed: Mutex<Vec<String>>,
+    /// Whether the store is not told which version a request means.
+    forgets_if_match: AtomicBool,
+    /// Which version each request for the rest of a body meant.
+    resumed: Mutex<Vec<String>>,
 }
 
 impl Front {
@@ -91,6 +113,8 @@ impl Front {
             struck: watch::Sender::new(0),
             refused: watch::Sender::new(0),
             listed: Mutex::default(),
+            forgets_if_match: AtomicBool::new(false),
+            resumed: Mutex::default(),
         });
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -127,6 +151,20 @@ impl Front {
 
     pub fn hold_deletions(&self) {
         self.set(Manner::HoldDeletion);
+    }
+
+    pub fn fail_copies(&self, end: CopyEnd, times: u32) {
+        self.set(Manner::FailCopies { end, times });
+    }
+
+    /// From here on the store is asked for whatever version it has.
+    pub fn forget_if_match(&self) {
+        self.shared.forgets_if_match.store(true, Ordering::SeqCst);
+    }
+
+    /// Which version each request for the rest of a body meant so far; forgets them.
+    pub fn resumed(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.resumed.lock().expect("unharmed"))
     }
 
     pub fn be_good(&self) {
@@ -183,6 +221,22 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
     }
     let mut headers = request.headers().clone();
     headers.remove("host");
+    if headers.contains_key("range") {
+        let version = headers.get("if-match").map_or("", |version| version.to_str().unwrap_or_default());
+        shared.resumed.lock().expect("unharmed").push(version.to_owned());
+    }
+    if shared.forgets_if_match.load(Ordering::SeqCst) {
+        headers.remove("if-match");
+    }
+    let copy_end = if headers.contains_key("x-amz-copy-source") { failed_copy(&shared) } else { None };
+    match copy_end {
+        Some(CopyEnd::NotDone) => return Ok(broken()),
+        Some(CopyEnd::ErrorWithin200) => {
+            let error = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate</Message></Error>";
+            return Ok(status(StatusCode::OK, error.to_owned()));
+        }
+        Some(CopyEnd::DoneUnsaid) | None => {}
+    }
     let is_body = request.method() == Method::GET && !is_list;
     let uri = request.uri().clone();
     let forwarded = shared.http.request(request.method().clone(), format!("{}{path}", shared.server)).headers(headers);
@@ -190,12 +244,38 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
     let Ok(got) = forwarded.body(content).send().await else {
         return Ok(status(StatusCode::BAD_GATEWAY, String::new()));
     };
+    if copy_end.is_some() {
+        return Ok(broken());
+    }
     let (code, headers) = (got.status(), got.headers().clone());
     let mut body = got.bytes().await.unwrap_or_default();
     if is_list && shared.keys.is_some() {
         body = page_of(&body, uri.query().unwrap_or_default()).into();
     }
     Ok(deal(&shared, code, headers, body, is_list, is_body && code.is_success()))
+}
+
+/// How the copy that was asked for fails, if it is to.
+fn failed_copy(shared: &Shared) -> Option<CopyEnd> {
+    let mut failed = None;
+    shared.manner.send_if_modified(|manner| {
+        if let Manner::FailCopies { end, times } = *manner {
+            failed = Some(end);
+            *manner = if times > 1 { Manner::FailCopies { end, times: times - 1 } } else { Manner::Good };
+        }
+        failed.is_some()
+    });
+    if failed.is_some() {
+        shared.struck.send_modify(|count| *count += 1);
+    }
+    failed
+}
+
+/// An answer whose connection ends before it is whole.
+fn broken() -> Response<Body> {
+    let cut =
+        futures::stream::once(async { Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset)) });
+    Response::builder().header("content-length", "100").body(Body::from_stream(cut)).expect("an answer")
 }
 
 fn status(code: StatusCode, body: String) -> Response<Body> {

@@ -11,6 +11,7 @@ mod password;
 mod proxy;
 mod remote;
 mod s3;
+mod s3_replaced;
 mod sftp;
 mod sshd;
 mod world;

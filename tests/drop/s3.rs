@@ -33,14 +33,14 @@ pub async fn put(server: &Server, name: &str, content: Vec<u8>) {
 }
 
 /// The names of everything in the bucket, in order.
-async fn keys(server: &Server) -> Vec<String> {
+pub async fn keys(server: &Server) -> Vec<String> {
     let listed = net::client().get(format!("{}/exports?list-type=2", server.base)).header("authorization", SOMEBODY);
     let listed = listed.send().await.expect("answered").text().await.expect("text");
     let keys = listed.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>"));
     keys.map(|(key, _)| key.to_owned()).collect()
 }
 
-async fn until_keys(server: &Server, expected: &[&str]) {
+pub async fn until_keys(server: &Server, expected: &[&str]) {
     let waiting = looking(async || keys(server).await == expected);
     if tokio::time::timeout(LIMIT, waiting).await.is_err() {
         panic!("waited in vain for {expected:?}; there are {:?}", keys(server).await);
