@@ -30,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0010_bad_types.sql"),
     include_str!("migrations/0011_settlements.sql"),
     include_str!("migrations/0012_forgettings.sql"),
+    include_str!("migrations/0013_checks.sql"),
 ];
 
 /// `auto_vacuum` as SQLite numbers it.

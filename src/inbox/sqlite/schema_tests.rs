@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::tests::{fresh_sqlite, settings};
-use super::{claim, marks, prune};
+use super::{claim, marks, prune, schema, store};
 
 /// How SQLite goes about a statement.
 fn query_plan(connection: &Connection, sql: &str) -> Vec<String> {
@@ -86,4 +86,43 @@ async fn impossible_states_cannot_be_written() {
     connection
         .execute("UPDATE deliveries SET state = 'done', ended = 1, location = 'x', read = 2, delivered = 2", [])
         .unwrap();
+}
+
+/// A temporary tree for each row that is written costs more than the row.
+#[tokio::test]
+async fn what_is_written_all_day_fills_no_temporary_tree() {
+    let (_inbox, folder, _) = fresh_sqlite();
+    let connection = Connection::open(settings(folder.path()).path).unwrap();
+    for sql in [
+        store::INSERT,
+        "UPDATE notices SET state = 'finished', ended = 1 WHERE id = 1",
+        "UPDATE deliveries SET state = 'claimed', claim = claim + 1 WHERE id = 1",
+        "INSERT INTO attempts (delivery, claim, worker, started, ended, outcome, confirmed) VALUES (1, 1, 'w', 0, 0, 'done', 0)",
+        "UPDATE parked SET state = 'waiting' WHERE id = 1",
+    ] {
+        let mut explain = connection.prepare(&format!("EXPLAIN {sql}")).unwrap();
+        let values = vec![rusqlite::types::Value::Null; explain.parameter_count()];
+        let steps = explain.query_map(rusqlite::params_from_iter(values), |row| row.get::<_, String>(1)).unwrap();
+        let steps: Vec<_> = steps.map(Result::unwrap).collect();
+        assert!(!steps.contains(&"OpenEphemeral".to_owned()), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn an_inbox_of_before_is_checked_as_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = schema::at_version(&settings(folder.path()).path, 12);
+    drop(old);
+    drop(schema::prepare(&settings(folder.path()).path).unwrap());
+    let (_inbox, fresh, _) = fresh_sqlite();
+    let schema_of = |folder: &std::path::Path| {
+        let connection = Connection::open(settings(folder).path).unwrap();
+        let sound: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(sound, "ok");
+        let mut select = connection.prepare("SELECT name, sql FROM sqlite_schema ORDER BY name").unwrap();
+        let rows =
+            select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))).unwrap();
+        rows.map(Result::unwrap).collect::<Vec<_>>()
+    };
+    assert_eq!(schema_of(folder.path()), schema_of(fresh.path()));
 }

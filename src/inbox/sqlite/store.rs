@@ -11,6 +11,11 @@ use crate::clock::UnixMs;
 use crate::inbox::EntityKey;
 use crate::notice::{FeedName, HeardNotice, NoticeId, Verdict};
 
+pub(super) const INSERT: &str = "INSERT INTO notices (feed, dedupe_key, verdict, state, reason, published, sequence, \
+     stored, ended, last_seen, delivery_count, blob_type, correlation_id, uri, content_type, content_encoding, properties, \
+     body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?8, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
+     ON CONFLICT (feed, dedupe_key) DO NOTHING";
+
 /// Stores a batch; for each notice its number, and whether it was there before (and may have been pruned since). `events`
 /// is empty, or has the event of each notice where that is to be remembered.
 pub(super) fn store(
@@ -19,12 +24,7 @@ pub(super) fn store(
     events: &[Option<EntityKey>],
     now: UnixMs,
 ) -> Result<Outcome<Vec<(NoticeId, bool)>>, Fault> {
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO notices (feed, dedupe_key, verdict, state, reason, published, sequence, stored, ended, last_seen, \
-         delivery_count, blob_type, correlation_id, uri, content_type, content_encoding, properties, body) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?8, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
-         ON CONFLICT (feed, dedupe_key) DO NOTHING",
-    )?;
+    let mut insert = connection.prepare_cached(INSERT)?;
     let mut stored = Vec::with_capacity(batch.len());
     let mut woken = false;
     let mut scratch = Vec::new();

@@ -89,7 +89,7 @@ async fn a_newer_schema_is_refused() {
     let connection = rusqlite::Connection::open(folder.path().join("inbox.db")).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     let error = open(folder.path()).unwrap_err();
-    assert!(matches!(error, InboxError::NewerSchema { found: 99, known: 12, .. }), "{error}");
+    assert!(matches!(error, InboxError::NewerSchema { found: 99, known: 13, .. }), "{error}");
 }
 
 #[tokio::test]
