@@ -70,7 +70,7 @@ pub struct ClaimRequest {
     pub worker: String,
     /// For how long the claim is held unless renewed.
     pub lease: Duration,
-    /// The present moment, by [`Inbox::now`].
+    /// The present moment, by [`Inbox::now`](super::Inbox::now).
     pub now: UnixMs,
     /// In which order deliveries are given out.
     pub ordering: Ordering,
