@@ -330,6 +330,8 @@ async fn the_spool_keeps_what_a_notice_needs_and_no_more() {
     lay(&world.path("kept_01012022.csv"), b"a\n2\n");
     let running = world.run();
     world.heard(2).await;
+    // Not only stored, but written down as taken.
+    until(async || world.counted("taken") == 2).await;
     running.end().await;
     assert_eq!(world.spooled(), 2);
     // Skipped notices are pruned, those that wait are not.
