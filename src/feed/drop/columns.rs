@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::save;
+use super::saved;
 
 /// How much of a file is looked at for its header line.
 pub(super) const HEAD_BYTES: usize = 64 << 10;
@@ -51,13 +51,12 @@ const BLOB_TYPES_MAX: usize = 10_000;
 impl KnownColumns {
     /// What was saved in `folder`; nothing, if that cannot be read: drift is then not told once.
     pub(super) fn open(folder: &Path) -> Self {
-        let text = std::fs::read(folder.join(FILE)).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+        saved::read(folder, FILE).unwrap_or_default()
     }
 
     /// Saves it in `folder`. It need not be durable, and its loss is said and borne.
     pub(super) fn save(&self, folder: &Path) {
-        if let Err(error) = save(folder, FILE, self) {
+        if let Err(error) = saved::save(folder, FILE, self) {
             tracing::warn!(%error, "the columns of this file could not be remembered");
         }
     }

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{ToSpan as _, Zoned};
 use serde::{Deserialize, Serialize};
 
-use super::memory::save;
+use super::saved;
 use crate::clock::UnixMs;
 
 /// For how many days what is late is told.
@@ -61,8 +61,7 @@ struct Known {
 impl Arrivals {
     /// What is remembered in `folder`; where nothing is, days count from the next deadline on.
     pub(super) fn open(expect: Expect, folder: &Path, now: UnixMs) -> Self {
-        let text = std::fs::read(folder.join(FILE)).unwrap_or_default();
-        let known = serde_json::from_slice(&text).unwrap_or_else(|_| {
+        let known = saved::read(folder, FILE).unwrap_or_else(|| {
             let now = local(now, &expect.zone);
             let since = if now.time() < expect.by { now.date() } else { tomorrow(now.date()) };
             Known { since, met: BTreeSet::new() }
@@ -128,7 +127,7 @@ impl Arrivals {
     }
 
     fn save(&self) {
-        if let Err(error) = save(&self.folder, FILE, &self.known) {
+        if let Err(error) = saved::save(&self.folder, FILE, &self.known) {
             tracing::warn!(%error, "what came could not be remembered");
         }
     }

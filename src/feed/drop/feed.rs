@@ -9,24 +9,24 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::DropSettings;
-use super::look::Looker;
+use super::look::{HEARTBEAT_MAX, Looker, alive};
 use super::memory::Memory;
-use super::source::{SourceError, Way};
+use super::settings::DropSettings;
+use super::site::Site;
+use super::source::SourceError;
 use super::spool::Spool;
 use super::taker::Taker;
+use super::trouble::{Trouble, spool_trouble};
 use super::turn::Turns;
 use super::watch::{Incomplete, Watch};
-use crate::error::{Class, Classify};
+use crate::error::Classify as _;
 use crate::feed::Feed;
-use crate::inbox::{InboxError, SharedInbox};
+use crate::inbox::SharedInbox;
 use crate::notice::FeedName;
-use crate::ops::metrics::{ComputedGauge, FeedOutcomeLabels};
+use crate::ops::metrics::ComputedGauge;
 use crate::ops::{Condition, Context, Heartbeat};
 use crate::probe::{Finding, Step};
 
-/// The loop promises a sign of life at least this often.
-const HEARTBEAT_MAX: Duration = Duration::from_secs(120);
 /// How often the spool is rid of what no notice needs.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// The longest wait after trouble; the first is one second, and each is twice the one before.
@@ -35,27 +35,23 @@ const TROUBLE_WAIT_MAX: Duration = Duration::from_secs(300);
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The feed.
-pub struct DropFeed {
-    pub(super) settings: DropSettings,
-    pub(super) way: Way,
-    pub(super) context: Context,
-}
+pub struct DropFeed(Site);
 
 impl DropFeed {
     /// A feed that takes what is dropped at the place that `settings` name. Nothing is touched before [`Feed::run`].
     #[must_use]
     pub fn new(settings: DropSettings, context: Context) -> Self {
-        Self { way: Way::new(settings.source.clone()), settings, context }
+        Self(Site::new(settings, context))
     }
 
     fn say(&self, condition: Condition) {
-        self.context.health.set(&format!("feed {}", self.settings.name), condition);
+        self.0.context.health.set(&format!("feed {}", self.0.settings.name), condition);
     }
 
     /// Looks again and again until `stop`, or until the spool itself cannot be used.
     async fn hear(&self, inbox: &SharedInbox, heartbeat: &Heartbeat, stop: &CancellationToken) -> Result<(), Trouble> {
-        let (settings, now) = (self.settings.clone(), self.context.clock.now());
-        let fail = |error| spool_trouble(&self.settings.spool, error);
+        let (settings, now) = (self.0.settings.clone(), self.0.context.clock.now());
+        let fail = |error| spool_trouble(&self.0.settings.spool, error);
         let folder = settings.spool.clone();
         let opened = tokio::task::spawn_blocking(move || (Spool::open(&folder), Turns::open(&folder)));
         let (spool, turns) = opened.await.map_err(|error| SourceError::trouble("the spool", error))?;
@@ -70,7 +66,7 @@ impl DropFeed {
             Ok::<_, SourceError>((spool, memory, Incomplete::read(&settings.spool)))
         });
         let (spool, memory, told) = opened.await.map_err(|error| SourceError::trouble("the spool", error))??;
-        let taker = Taker { feed: self, inbox, spool, memory, late: self.late_gauge() };
+        let taker = Taker { site: &self.0, inbox, spool, memory, late: self.late_gauge() };
         let mut looker = Looker { taker, turns, watch: Watch::default(), told };
         let mut trouble_wait = Duration::from_secs(1);
         let mut sweep_at = Instant::now();
@@ -84,12 +80,12 @@ impl DropFeed {
             let wait = match looker.round(heartbeat, stop).await {
                 Ok(next) => {
                     trouble_wait = Duration::from_secs(1);
-                    self.say(Condition::Good { note: format!("watching {}", self.settings.source) });
-                    let soon = next.map_or(self.settings.poll, |at| at.saturating_duration_since(Instant::now()));
-                    soon.min(self.settings.poll).max(LOOK_PAUSE)
+                    self.say(Condition::Good { note: format!("watching {}", self.0.settings.source) });
+                    let soon = next.map_or(self.0.settings.poll, |at| at.saturating_duration_since(Instant::now()));
+                    soon.min(self.0.settings.poll).max(LOOK_PAUSE)
                 }
                 Err(trouble) => {
-                    let wait = trouble_wait.max(self.settings.poll.min(TROUBLE_WAIT_MAX));
+                    let wait = trouble_wait.max(self.0.settings.poll.min(TROUBLE_WAIT_MAX));
                     trouble_wait = (2 * trouble_wait).min(TROUBLE_WAIT_MAX);
                     if matches!(trouble, Trouble::Source(SourceError::HostKey { .. })) {
                         return Err(trouble);
@@ -110,28 +106,24 @@ impl DropFeed {
     fn late_gauge(&self) -> Arc<AtomicI64> {
         let late = Arc::new(AtomicI64::new(0));
         let told = Arc::clone(&late);
-        if self.settings.expect.is_some() {
+        if self.0.settings.expect.is_some() {
             let read = move || Some(told.load(Ordering::Relaxed));
-            self.context.metrics.computed_gauge(ComputedGauge::FeedLateDays, self.settings.name.as_str(), read);
+            self.0.context.metrics.computed_gauge(ComputedGauge::FeedLateDays, self.0.settings.name.as_str(), read);
         }
         late
-    }
-
-    pub(super) fn count(&self, outcome: &str) {
-        let labels = FeedOutcomeLabels { feed: self.settings.name.to_string(), outcome: outcome.to_owned() };
-        self.context.metrics.drop_files.get_or_create(&labels).inc();
     }
 }
 
 #[async_trait]
 impl Feed for DropFeed {
     fn name(&self) -> &FeedName {
-        &self.settings.name
+        &self.0.settings.name
     }
 
     async fn run(&self, inbox: SharedInbox, stop: CancellationToken) {
         let hearing = async {
-            let heartbeat = self.context.heartbeats.register(&format!("feed {}", self.settings.name), HEARTBEAT_MAX);
+            let heartbeat =
+                self.0.context.heartbeats.register(&format!("feed {}", self.0.settings.name), HEARTBEAT_MAX);
             self.say(Condition::Starting);
             while let Err(trouble) = self.hear(&inbox, &heartbeat, &stop).await {
                 tracing::warn!(%trouble, class = %trouble.class(), "not listening");
@@ -149,18 +141,18 @@ impl Feed for DropFeed {
             self.say(Condition::Good { note: "stopped".to_owned() });
             tracing::info!("stopped");
         };
-        hearing.instrument(tracing::info_span!("feed", feed = %self.settings.name)).await;
+        hearing.instrument(tracing::info_span!("feed", feed = %self.0.settings.name)).await;
     }
 
     async fn probe(&self) -> Vec<Step> {
-        let mut steps = self.way.probe(&self.settings.after).await;
+        let mut steps = self.0.way.probe(&self.0.settings.after).await;
         let began = Instant::now();
-        let folder = self.settings.spool.clone();
+        let folder = self.0.settings.spool.clone();
         let looked = tokio::task::spawn_blocking(move || look_at_spool(&folder)).await;
         let finding = match looked.map_err(std::io::Error::other).and_then(|looked| looked) {
             Ok(seen) => Finding::Good { seen },
             Err(error) => Finding::Bad {
-                error: format!("{}: {error}", self.settings.spool.display()),
+                error: format!("{}: {error}", self.0.settings.spool.display()),
                 remedy: "the user who runs Longshore must be able to write it; `spool` of the feed names it".to_owned(),
             },
         };
@@ -177,38 +169,4 @@ fn look_at_spool(folder: &std::path::Path) -> std::io::Result<String> {
     let state = if there == folder { "there" } else { "will be made" };
     let free_mib = disk.f_bavail.saturating_mul(disk.f_frsize) >> 20;
     Ok(format!("{}, {state}, {free_mib} MiB free", folder.display()))
-}
-
-/// Why a look at the place did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error("{file} could not be stored: {error}")]
-    Inbox { file: String, error: InboxError },
-}
-
-impl Classify for Trouble {
-    fn class(&self) -> Class {
-        match self {
-            Self::Source(error) => error.class(),
-            Self::Inbox { error, .. } => error.class(),
-        }
-    }
-}
-
-pub(super) fn spool_trouble(path: &std::path::Path, error: std::io::Error) -> SourceError {
-    SourceError::Spool { path: path.display().to_string(), error }
-}
-
-/// Shows signs of life while `work` waits for something that may rightly take long and ends by itself.
-pub(super) async fn alive<T>(heartbeat: &Heartbeat, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    let mut beat = tokio::time::interval(HEARTBEAT_MAX / 10);
-    loop {
-        tokio::select! {
-            done = work.as_mut() => return done,
-            _ = beat.tick() => heartbeat.beat(),
-        }
-    }
 }

@@ -1,18 +1,22 @@
 //! One look at the place after another: what is complete is taken, stored and settled.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::feed::{Trouble, alive, spool_trouble};
 use super::files::{Standing, standing};
 use super::memory::Memory;
 use super::source::{FILES_MAX, Listed, Source, SourceError};
 use super::taker::{How, Taker, Took};
+use super::trouble::{Trouble, spool_trouble};
 use super::turn::{Turn, Turns};
 use super::watch::{Decision, Incomplete, Watch};
 use crate::ops::Heartbeat;
+
+/// The loop promises a sign of life at least this often.
+pub(super) const HEARTBEAT_MAX: Duration = Duration::from_secs(120);
 
 /// After this many files that failed one after the other, the source itself is in trouble.
 const FAILURES_MAX: usize = 3;
@@ -35,7 +39,7 @@ impl Looker<'_> {
         stop: &CancellationToken,
     ) -> Result<Option<Instant>, Trouble> {
         let Some(_turn) = self.turn(heartbeat, stop).await? else { return Ok(None) };
-        let mut source = alive(heartbeat, self.taker.feed.way.connect()).await?;
+        let mut source = alive(heartbeat, self.taker.site.way.connect()).await?;
         let looked = self.look(&mut *source, heartbeat, stop).await;
         source.leave().await;
         let incomplete = self.watch.incomplete();
@@ -48,7 +52,7 @@ impl Looker<'_> {
 
     /// Our turn at the spool; `None` when it is time to stop. What somebody did by hand since the last one is read.
     async fn turn(&mut self, heartbeat: &Heartbeat, stop: &CancellationToken) -> Result<Option<Turn>, SourceError> {
-        let settings = &self.taker.feed.settings;
+        let settings = &self.taker.site.settings;
         let turn = tokio::select! {
             () = stop.cancelled() => return Ok(None),
             turn = alive(heartbeat, self.turns.wait()) => turn,
@@ -57,7 +61,7 @@ impl Looker<'_> {
         if !turn.is_news {
             return Ok(Some(turn));
         }
-        let (of, now) = (settings.clone(), self.taker.feed.context.clock.now());
+        let (of, now) = (settings.clone(), self.taker.site.context.clock.now());
         let read = tokio::task::spawn_blocking(move || (Memory::open(&of, now, &turn), turn));
         let (memory, turn) = read.await.map_err(|error| SourceError::trouble("the spool", error))?;
         self.taker.memory = memory?;
@@ -71,7 +75,7 @@ impl Looker<'_> {
         stop: &CancellationToken,
     ) -> Result<Option<Instant>, Trouble> {
         let listed = alive(heartbeat, source.list(FILES_MAX)).await?;
-        let settings = &self.taker.feed.settings;
+        let settings = &self.taker.site.settings;
         if listed.len() == FILES_MAX {
             let source = settings.source.to_string();
             tracing::warn!(
@@ -125,7 +129,7 @@ impl Looker<'_> {
 
     /// Does what is due for one file; says when it wants to be looked at again.
     async fn see_to(&mut self, file: &Listed, source: &mut dyn Source) -> Result<Option<Instant>, Trouble> {
-        let settings = &self.taker.feed.settings;
+        let settings = &self.taker.site.settings;
         if let Some(version) = self.taker.memory.taken.get(&file.name).filter(|version| version.stamp == file.stamp) {
             if !version.is_settled {
                 let version = version.clone();
@@ -141,13 +145,13 @@ impl Looker<'_> {
         match self.taker.take(file, source, How { as_it_is, again: None }).await? {
             Took::Changed => {
                 tracing::debug!(file = file.name, "it changed while it was copied");
-                self.taker.feed.count("changed");
+                self.taker.site.count("changed");
                 self.watch.start_over(&file.name);
                 Ok(Some(Instant::now() + settings.stable_for))
             }
             Took::NotWhole(reason) => {
                 tracing::info!(file = file.name, reason, "not whole yet; waiting for the rest");
-                self.taker.feed.count("incomplete");
+                self.taker.site.count("incomplete");
                 self.watch.not_whole(&file.name, reason, Instant::now(), settings.stable_for);
                 Ok(None)
             }
@@ -161,8 +165,8 @@ impl Looker<'_> {
 
     pub(super) async fn sweep(&mut self, heartbeat: &Heartbeat, stop: &CancellationToken) -> Result<(), SourceError> {
         let Some(turn) = self.turn(heartbeat, stop).await? else { return Ok(()) };
-        let Taker { feed, inbox, spool, .. } = &self.taker;
-        match spool.sweep(&feed.settings.name, inbox, &turn).await {
+        let Taker { site, inbox, spool, .. } = &self.taker;
+        match spool.sweep(&site.settings.name, inbox, &turn).await {
             Ok(swept) if swept.removed > 0 => {
                 tracing::info!(removed = swept.removed, kept_bytes = swept.kept_bytes, "swept the spool");
             }
@@ -171,4 +175,9 @@ impl Looker<'_> {
         }
         Ok(())
     }
+}
+
+/// Shows signs of life while `work` waits for something that may rightly take long and ends by itself.
+pub(super) async fn alive<T>(heartbeat: &Heartbeat, work: impl Future<Output = T>) -> T {
+    heartbeat.during(HEARTBEAT_MAX / 10, work).await
 }

@@ -1,16 +1,12 @@
 //! What a feed remembers in its spool, from look to look and from run to run. Read and changed in one's own turn only.
 
-use std::io;
-use std::path::Path;
-
-use serde::Serialize;
-
 use super::columns::KnownColumns;
 use super::expect::Arrivals;
-use super::feed::spool_trouble;
+use super::settings::DropSettings;
 use super::source::SourceError;
 use super::taken::Taken;
-use super::{DropSettings, turn::Turn};
+use super::trouble::spool_trouble;
+use super::turn::Turn;
 use crate::clock::UnixMs;
 
 /// What is remembered.
@@ -31,11 +27,4 @@ impl Memory {
             arrivals: settings.expect.clone().map(|expect| Arrivals::open(expect, folder, now)),
         })
     }
-}
-
-/// Saves `value` in `folder`, so that whoever reads it finds all of it or the one before. It is not durable.
-pub(super) fn save(folder: &Path, file: &str, value: &impl Serialize) -> io::Result<()> {
-    let draft = folder.join(format!("{file}.new"));
-    std::fs::write(&draft, serde_json::to_vec(value)?)?;
-    std::fs::rename(&draft, folder.join(file))
 }

@@ -21,44 +21,45 @@
 //!    └──────────────── leave, move or delete <── taken (journal) <── receipts ───────────────────┘
 //!                                                                    SpoolStore <── workers
 //! ```
-
-use std::path::PathBuf;
-use std::time::Duration;
-
-use crate::feed::filter::BlobTypeFilter;
-use crate::notice::FeedName;
+//!
+//! The files import one way, down:
+//!
+//! ```text
+//! feed ──> look ─┐               the daemon's loop
+//! hand/ ─────────┴──> taker      people; either takes a file the same way
+//!                       ├──> site, notices ──> take ──> archive ──> columns
+//!                       └──> memory, spool ──> turn, taken, expect, saved
+//! source/                        the place, whatever is spoken there
+//! ```
 
 mod archive;
 mod columns;
-mod directory;
 mod expect;
 mod feed;
 mod files;
-mod ftp;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod hand;
-mod holding;
+mod key;
 mod look;
 mod memory;
 mod naming;
 mod notices;
-mod probe;
-mod remote;
-mod s3;
-mod s3_probe;
-mod sftp;
+mod saved;
+mod settings;
+mod site;
 mod source;
 mod spool;
 mod store;
 mod take;
 mod taken;
 mod taker;
+mod trouble;
 mod turn;
 mod watch;
 
 #[cfg(test)]
-mod hand_tests;
+mod test_support;
 #[cfg(test)]
 mod tests;
 
@@ -66,57 +67,9 @@ pub use archive::ArchiveLimits;
 pub use expect::{Every, Expect};
 pub use feed::DropFeed;
 pub use files::FileFilter;
-pub use ftp::FtpSettings;
-pub use hand::{Fetched, HandError, Left};
-pub use holding::{ByHand, File, FileState, Gone, Holding};
+pub use hand::{ByHand, Fetched, File, FileState, Gone, HandError, Holding, Left};
 pub use naming::{DateOrder, Naming, Pattern};
-pub use remote::{Login, Place};
-pub use s3::S3Settings;
-pub use sftp::SftpSettings;
-pub use source::SourceSettings;
+pub use settings::DropSettings;
+pub use source::{After, FtpSettings, Login, Place, S3Settings, SftpSettings, SourceSettings};
 pub use store::SpoolStore;
 pub use take::Outcome;
-
-/// A place where files are dropped.
-#[derive(Clone, Debug)]
-pub struct DropSettings {
-    /// The feed's name in the configuration.
-    pub name: FeedName,
-    /// Which blob types are wanted; others are stored as skipped.
-    pub filter: BlobTypeFilter,
-    /// The place.
-    pub source: SourceSettings,
-    /// The folder of our copies.
-    pub spool: PathBuf,
-    /// Which files are looked at.
-    pub files: FileFilter,
-    /// The name of a file that says that another is complete; `{file}` stands for that one's name.
-    pub marker: Option<String>,
-    /// How often the place is looked at.
-    pub poll: Duration,
-    /// For how long size and time must have stood still.
-    pub stable_for: Duration,
-    /// For how long a file that is not whole may still become so; after that it is set aside.
-    pub incomplete_for: Duration,
-    /// What becomes of a file at the source once it is stored.
-    pub after: After,
-    /// How blob type and date are read from a name.
-    pub naming: Naming,
-    /// What has to come, and by when.
-    pub expect: Option<Expect>,
-    /// Bounds of what a file may be.
-    pub limits: ArchiveLimits,
-    /// The largest number of notices in one commit.
-    pub commit_notices_max: usize,
-}
-
-/// What becomes of a file at the source once it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum After {
-    /// It stays, and is remembered.
-    Leave,
-    /// It is moved to this folder, which lies in the source's own.
-    Move(String),
-    /// It is deleted.
-    Delete,
-}

@@ -3,12 +3,13 @@
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
+use super::archive;
 use super::columns::KnownColumns;
+use super::key::{ContentHash, key};
 use super::naming::Named;
+use super::settings::DropSettings;
 use super::source::Listed;
-use super::spool::ContentHash;
 use super::take::Examined;
-use super::{DropSettings, archive};
 use crate::clock::UnixMs;
 use crate::notice::{HeardNotice, Metadata, Verdict};
 
@@ -18,46 +19,6 @@ const SEGMENT: &AsciiSet =
 
 /// A day that lies this far ahead was read in the wrong order.
 const AHEAD_MS_MAX: i64 = 2 * 24 * 3_600 * 1_000;
-
-/// What stands in a key between the name of a file that was taken once more and when it was.
-const AGAIN: &str = "#again-";
-
-/// How every key of a content begins.
-pub(super) fn key_prefix(hash: &ContentHash) -> String {
-    format!("{}/", hash.as_str())
-}
-
-/// The key of a file, or of an entry in it. A file's name has no slash.
-fn key(hash: &ContentHash, file: &str, entry: Option<&str>) -> String {
-    match entry {
-        Some(entry) => format!("{}/{file}/{entry}", hash.as_str()),
-        None => format!("{}/{file}", hash.as_str()),
-    }
-}
-
-/// Makes them other notices than those that the inbox may have of this file, from this moment.
-pub(super) fn make_others(heard: &mut [HeardNotice], file: &str, now: UnixMs) {
-    for notice in heard {
-        let Some((hash, name)) = notice.dedupe_key.split_once('/') else { continue };
-        // A file's name has no slash: what follows it is the entry's.
-        let entry = name.strip_prefix(file).unwrap_or_default();
-        notice.dedupe_key = format!("{hash}/{file}{AGAIN}{now}{entry}");
-    }
-}
-
-/// The file that a key of ours is about.
-pub(super) fn file_of(key: &str) -> Option<&str> {
-    let (_, name) = key.split_once('/')?;
-    let file = name.split_once('/').map_or(name, |(file, _)| file);
-    let again = file.rsplit_once(AGAIN).filter(|(_, moment)| moment.parse::<jiff::Timestamp>().is_ok());
-    Some(again.map_or(file, |(file, _)| file))
-}
-
-/// The content and the entry that a key names.
-pub(super) fn parse_key(key: &str) -> Option<(ContentHash, Option<&str>)> {
-    let (hash, name) = key.split_once('/')?;
-    Some((ContentHash::parse(hash)?, name.split_once('/').map(|(_, entry)| entry)))
-}
 
 /// Makes the notices of a file that was copied at `now`. The same file gives the same keys.
 pub(super) fn of(

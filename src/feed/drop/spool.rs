@@ -23,6 +23,7 @@ use async_trait::async_trait;
 use aws_lc_rs::digest;
 use tokio::io::AsyncWriteExt as _;
 
+use super::key::{ContentHash, key_prefix};
 use super::source::{Receive, SourceError};
 use super::turn::Turn;
 use crate::inbox::{InboxError, SharedInbox};
@@ -37,27 +38,6 @@ pub(super) struct Spool {
     folder: PathBuf,
     /// Locked as long as it is open, by the process that looks after it.
     _lock: Option<File>,
-}
-
-/// The SHA-256 of a content, as 64 hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ContentHash(String);
-
-impl ContentHash {
-    /// The hash that `text` is, if it is one.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let is_hash = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        is_hash.then(|| Self(text.to_owned()))
-    }
-
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Enough of it to tell two versions of one file apart.
-    pub(super) fn short(&self) -> &str {
-        &self.0[..12]
-    }
 }
 
 /// Where a content lies.
@@ -143,7 +123,7 @@ impl Spool {
         let mut swept = Swept::default();
         let contents = self.contents()?;
         for some in contents.chunks(ASKED_AT_ONCE) {
-            let prefixes = some.iter().map(|(hash, _)| super::notices::key_prefix(hash)).collect();
+            let prefixes = some.iter().map(|(hash, _)| key_prefix(hash)).collect();
             let held = inbox.holds(feed.clone(), prefixes).await?;
             for ((hash, bytes), held) in some.iter().zip(held) {
                 if held {
@@ -208,8 +188,8 @@ impl Draft {
     /// Ends the copy.
     pub(super) async fn finish(mut self) -> Result<Copied, SourceError> {
         self.file.flush().await.map_err(|error| self.fail(error))?;
-        let hash = self.hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Copied { path: self.path, file: self.file.into_std().await, hash: ContentHash(hash), size: self.size })
+        let hash = ContentHash::of(self.hash);
+        Ok(Copied { path: self.path, file: self.file.into_std().await, hash, size: self.size })
     }
 
     fn fail(&self, error: io::Error) -> SourceError {

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
 use super::archive;
-use super::notices::parse_key;
+use super::key::parse_key;
 use super::spool::path_of;
 use crate::notice::Notice;
 use crate::payload::{Content, ContentStore, PayloadError};

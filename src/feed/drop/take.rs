@@ -11,8 +11,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use super::archive::{self, ArchiveLimits, Entry, Looked};
 use super::columns;
 use super::files::FileFilter;
+use super::key::ContentHash;
 use super::source::Listed;
-use super::spool::ContentHash;
 use crate::inbox::Receipt;
 
 /// What a file was found to be.

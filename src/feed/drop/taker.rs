@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::feed::{DropFeed, Trouble, spool_trouble};
+use super::key::{ContentHash, key_prefix, make_others};
 use super::memory::Memory;
-use super::source::{Goal, Listed, ReadEnd, Source, SourceError, Stamp};
-use super::spool::{ContentHash, Spool};
+use super::notices;
+use super::site::Site;
+use super::source::{After, Goal, Listed, ReadEnd, Source, SourceError, Stamp};
+use super::spool::Spool;
 use super::take::{self, Examined, Outcome, Stored};
 use super::taken::Version;
-use super::{After, notices};
+use super::trouble::{Trouble, spool_trouble};
 use crate::clock::UnixMs;
 use crate::inbox::{Receipt, SharedInbox};
 use crate::notice::{HeardNotice, Verdict};
@@ -19,7 +21,7 @@ use crate::ops::{Condition, Context};
 
 /// Who takes files of a feed, in its turn.
 pub(super) struct Taker<'a> {
-    pub(super) feed: &'a DropFeed,
+    pub(super) site: &'a Site,
     pub(super) inbox: &'a SharedInbox,
     pub(super) spool: Spool,
     pub(super) memory: Memory,
@@ -48,7 +50,7 @@ pub(super) enum Took {
 impl Taker<'_> {
     /// Copies a file and stores it, if it is whole.
     pub(super) async fn take(&mut self, file: &Listed, source: &mut dyn Source, how: How) -> Result<Took, Trouble> {
-        let settings = &self.feed.settings;
+        let settings = &self.site.settings;
         let mut draft = self.spool.draft(&file.name, settings.limits.file_bytes_max).await?;
         let end = source.read(file, &mut draft).await?;
         let mut copied = draft.finish().await?;
@@ -73,10 +75,10 @@ impl Taker<'_> {
             return Ok(Took::Stored(Stored { file: file.clone(), hash, receipts: Vec::new(), is_bad }));
         }
         self.spool.keep(copied).await?;
-        let now = self.feed.context.clock.now();
+        let now = self.site.context.clock.now();
         let mut heard = notices::of(settings, file, &hash, examined, &mut self.memory.columns, now);
         if let Some(again) = how.again {
-            notices::make_others(&mut heard, &file.name, again);
+            make_others(&mut heard, &file.name, again);
         }
         Ok(Took::Stored(self.store(file, hash, heard, is_bad).await?))
     }
@@ -86,8 +88,8 @@ impl Taker<'_> {
         if self.memory.taken.get(&file.name).is_none_or(|version| version.hash != hash.as_str()) {
             return Ok(false);
         }
-        let prefixes = vec![notices::key_prefix(hash)];
-        let held = self.inbox.holds(self.feed.settings.name.clone(), prefixes).await;
+        let prefixes = vec![key_prefix(hash)];
+        let held = self.inbox.holds(self.site.settings.name.clone(), prefixes).await;
         let held = held.map_err(|error| Trouble::Inbox { file: file.name.clone(), error })?;
         Ok(!held.contains(&true))
     }
@@ -100,12 +102,12 @@ impl Taker<'_> {
         heard: Vec<HeardNotice>,
         is_bad: bool,
     ) -> Result<Stored, Trouble> {
-        report(&file.name, &heard, &self.feed.context);
+        report(&file.name, &heard, &self.site.context);
         let mut receipts = Vec::with_capacity(heard.len());
         let mut heard = heard.into_iter().peekable();
         // Several commits where one would be too large: what an earlier try stored is found stored.
         while heard.peek().is_some() {
-            let batch: Vec<_> = heard.by_ref().take(self.feed.settings.commit_notices_max).collect();
+            let batch: Vec<_> = heard.by_ref().take(self.site.settings.commit_notices_max).collect();
             let stored = self.inbox.store(batch).await;
             receipts.extend(stored.map_err(|error| Trouble::Inbox { file: file.name.clone(), error })?);
         }
@@ -118,11 +120,11 @@ impl Taker<'_> {
         let outcome = stored.outcome();
         let Stored { file, hash, receipts, is_bad } = stored;
         let duplicates = receipts.iter().filter(|receipt| receipt.is_duplicate()).count();
-        let metrics = &self.feed.context.metrics;
-        let labels = FeedLabels { feed: self.feed.settings.name.to_string() };
+        let metrics = &self.site.context.metrics;
+        let labels = FeedLabels { feed: self.site.settings.name.to_string() };
         metrics.notices_stored.get_or_create(&labels).inc_by((receipts.len() - duplicates) as u64);
         metrics.notices_duplicate.get_or_create(&labels).inc_by(duplicates as u64);
-        self.feed.count(outcome.as_str());
+        self.site.count(outcome.as_str());
         tracing::info!(
             file = file.name,
             notices = receipts.len(),
@@ -131,16 +133,16 @@ impl Taker<'_> {
             "{}",
             outcome.as_str()
         );
-        let day = self.feed.settings.naming.read(&file.name).date;
+        let day = self.site.settings.naming.read(&file.name).date;
         // The same once more, without a day, is not the next day's.
         if let Some(arrivals) =
             self.memory.arrivals.as_mut().filter(|_| !is_bad && (outcome == Outcome::Taken || day.is_some()))
         {
-            arrivals.came(day, self.feed.context.clock.now());
+            arrivals.came(day, self.site.context.clock.now());
             self.tell_what_is_late();
         }
         // A file that we could not read stays where its sender can look at it.
-        let is_settled = is_bad || self.feed.settings.after == After::Leave;
+        let is_settled = is_bad || self.site.settings.after == After::Leave;
         let version = Version { stamp: file.stamp.clone(), hash: hash.as_str().to_owned(), is_settled };
         self.remember(&file.name, version.clone())?;
         let ids: Vec<_> = receipts.iter().map(Receipt::notice).collect();
@@ -148,7 +150,7 @@ impl Taker<'_> {
             self.tell_source(&file, &version, source).await?;
         }
         metrics.notices_settled.get_or_create(&labels).inc_by(ids.len() as u64);
-        if let Err(error) = self.inbox.settled(ids, self.feed.context.clock.now()).await {
+        if let Err(error) = self.inbox.settled(ids, self.site.context.clock.now()).await {
             tracing::warn!(%error, "the inbox could not note what was settled");
         }
         Ok(())
@@ -165,7 +167,7 @@ impl Taker<'_> {
         if there.as_ref().is_some_and(|stamp| *stamp != version.stamp) {
             return Ok(());
         }
-        let settings = &self.feed.settings;
+        let settings = &self.site.settings;
         let marker = settings.marker.as_ref().map(|marker| marker.replace("{file}", &file.name));
         for name in std::iter::once(&file.name).chain(&marker) {
             match &settings.after {
@@ -184,7 +186,7 @@ impl Taker<'_> {
     /// Lateness is a part's condition, a figure, and a line of the log when it changes.
     pub(super) fn tell_what_is_late(&self) {
         let Some(arrivals) = &self.memory.arrivals else { return };
-        let now = self.feed.context.clock.now();
+        let now = self.site.context.clock.now();
         let days = i64::try_from(arrivals.late(now).len()).unwrap_or(i64::MAX);
         let before = self.late.swap(days, Ordering::Relaxed);
         let condition = match arrivals.complaint(now) {
@@ -201,7 +203,7 @@ impl Taker<'_> {
                 Condition::Good { note: "nothing is late".to_owned() }
             }
         };
-        self.feed.context.health.set(&format!("arrivals of feed {}", self.feed.settings.name), condition);
+        self.site.context.health.set(&format!("arrivals of feed {}", self.site.settings.name), condition);
     }
 
     fn remember(&mut self, name: &str, version: Version) -> Result<(), Trouble> {

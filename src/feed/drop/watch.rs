@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::memory::save;
+use super::saved;
 use super::source::{Listed, Stamp};
 
 /// The files that are waited for.
@@ -110,13 +110,12 @@ const FILE: &str = "incomplete";
 impl Incomplete {
     /// What was saved in `folder`; nothing, if that cannot be read.
     pub(super) fn read(folder: &Path) -> Self {
-        let text = std::fs::read(folder.join(FILE)).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+        saved::read(folder, FILE).unwrap_or_default()
     }
 
     /// Saves it in `folder`. It need not be durable, and its loss is said and borne.
     pub(super) fn save(&self, folder: &Path) {
-        if let Err(error) = save(folder, FILE, self) {
+        if let Err(error) = saved::save(folder, FILE, self) {
             tracing::warn!(%error, "which files are not whole could not be noted");
         }
     }

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use object_store::{Error, ObjectStoreExt as _, PutPayload};
 use tokio::time::Instant;
 
-use super::After;
+use super::contract::{After, FILES_MAX, Source as _, SourceError};
 use super::remote::STEP_MAX;
 use super::s3::{Doing, READ, S3, S3Settings};
-use super::source::{FILES_MAX, Source as _, SourceError};
 use crate::probe::{Finding, Step};
 
 const PUT: Doing = Doing { what: "writing", right: "s3:PutObject" };

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::source::SourceError;
+use super::contract::SourceError;
 use crate::secret::Secret;
 
 /// How long one step (a connection, a listing, a rename) may take, and how long a copy may stand still.

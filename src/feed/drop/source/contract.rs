@@ -1,112 +1,37 @@
-//! Where files are dropped: one small trait over a folder here and folders elsewhere.
+//! What a source promises: one small trait over a folder here and folders elsewhere, and what it says of their files.
 
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Classify};
-use crate::probe::Step;
-
-use super::After;
-use super::directory::Directory;
-use super::ftp::{Ftp, FtpSettings};
-use super::s3::{S3, S3Settings};
-use super::sftp::{Sftp, SftpSettings};
-use crate::feed::store::Connection;
 
 /// Files of a folder that are looked at; more are looked at once these are gone, and that is told.
-pub(super) const FILES_MAX: usize = 100_000;
-
-/// A place where files are dropped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceSettings {
-    /// A folder of this machine.
-    Directory(PathBuf),
-    /// A folder on an SFTP server.
-    Sftp(SftpSettings),
-    /// A folder on an FTP server.
-    Ftp(FtpSettings),
-    /// A folder of a bucket in S3.
-    S3(S3Settings),
-}
-
-/// The way to a place, with what is worth keeping from one look to the next.
-pub(super) struct Way {
-    settings: SourceSettings,
-    /// The client of a bucket: it reads its secrets again when they were replaced.
-    bucket: Option<Arc<Connection>>,
-}
-
-impl Way {
-    /// Nothing is opened yet.
-    pub(super) fn new(settings: SourceSettings) -> Self {
-        let bucket = match &settings {
-            SourceSettings::S3(settings) => Some(Arc::new(settings.connection())),
-            _ => None,
-        };
-        Self { settings, bucket }
-    }
-
-    /// Opens the way to the place. A connection is used for one look at it.
-    pub(super) async fn connect(&self) -> Result<Box<dyn Source>, SourceError> {
-        match (&self.settings, &self.bucket) {
-            (SourceSettings::Directory(path), _) => Ok(Box::new(Directory::open(path).await?)),
-            (SourceSettings::Sftp(settings), _) => Ok(Box::new(Sftp::connect(settings).await?)),
-            (SourceSettings::Ftp(settings), _) => Ok(Box::new(Ftp::connect(settings).await?)),
-            (SourceSettings::S3(settings), Some(bucket)) => Ok(Box::new(S3::open(settings, bucket)?)),
-            (SourceSettings::S3(settings), None) => Ok(Box::new(S3::open(settings, &Arc::new(settings.connection()))?)),
-        }
-    }
-
-    /// Walks the way to the place, step by step.
-    pub(super) async fn probe(&self, after: &After) -> Vec<Step> {
-        let writes = *after != After::Leave;
-        match &self.settings {
-            SourceSettings::Directory(path) => super::directory::probe(path, writes).await,
-            SourceSettings::Sftp(_) | SourceSettings::Ftp(_) => super::probe::walk(self, &self.settings, writes).await,
-            SourceSettings::S3(settings) => super::s3_probe::walk(settings, after).await,
-        }
-    }
-}
-
-/// For people: where it is, without a secret.
-impl fmt::Display for SourceSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Directory(path) => write!(f, "{}", path.display()),
-            Self::Sftp(settings) => write!(f, "sftp://{}", settings.place),
-            Self::Ftp(settings) if settings.is_secure => write!(f, "ftps://{}", settings.place),
-            Self::Ftp(settings) => write!(f, "ftp://{}", settings.place),
-            Self::S3(settings) => write!(f, "{settings}"),
-        }
-    }
-}
+pub(in crate::feed::drop) const FILES_MAX: usize = 100_000;
 
 /// What tells a version of a file from others, as far as the source knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
+pub(in crate::feed::drop) struct Stamp {
     /// In bytes.
-    pub(super) size: u64,
+    pub(in crate::feed::drop) size: u64,
     /// When it was written, in milliseconds since 1970, where the source says so.
-    pub(super) modified_ms: Option<i64>,
+    pub(in crate::feed::drop) modified_ms: Option<i64>,
     /// What else the source knows, such as an inode or an ETag.
-    pub(super) tag: String,
+    pub(in crate::feed::drop) tag: String,
 }
 
 /// A file at the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
+pub(in crate::feed::drop) struct Listed {
     /// Its name in the folder.
-    pub(super) name: String,
-    pub(super) stamp: Stamp,
+    pub(in crate::feed::drop) name: String,
+    pub(in crate::feed::drop) stamp: Stamp,
 }
 
 /// A connection to a place.
 #[async_trait]
-pub(super) trait Source: Send {
+pub(in crate::feed::drop) trait Source: Send {
     /// The files in the folder, in any order; no more than `files_max` of them.
     async fn list(&mut self, files_max: usize) -> Result<Vec<Listed>, SourceError>;
 
@@ -135,34 +60,45 @@ pub(super) trait Source: Send {
 
 /// How the reading of a file ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReadEnd {
+pub(in crate::feed::drop) enum ReadEnd {
     /// At the file's end.
     Whole,
     /// There is another version of it now; what was read is of no use.
     Replaced,
 }
 
+/// What becomes of a file at the source once it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It stays, and is remembered.
+    Leave,
+    /// It is moved to this folder, which lies in the source's own.
+    Move(String),
+    /// It is deleted.
+    Delete,
+}
+
 /// Where a file is moved.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Goal<'a> {
+pub(in crate::feed::drop) struct Goal<'a> {
     /// The folder, below the source's own.
-    pub(super) folder: &'a str,
+    pub(in crate::feed::drop) folder: &'a str,
     /// The name to take where the own one is taken; no other content has it.
-    pub(super) other: &'a str,
+    pub(in crate::feed::drop) other: &'a str,
     /// The SHA-256 of the content, for a source that has to find out whether what lies there is a copy of its own.
-    pub(super) hash: &'a str,
+    pub(in crate::feed::drop) hash: &'a str,
 }
 
 /// What takes a file's bytes.
 #[async_trait]
-pub(super) trait Receive: Send {
+pub(in crate::feed::drop) trait Receive: Send {
     /// Takes the next bytes.
     async fn take(&mut self, bytes: &[u8]) -> Result<(), SourceError>;
 }
 
 /// Why the source could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SourceError {
+pub(in crate::feed::drop) enum SourceError {
     /// It may work the next time.
     #[error("{object}: {reason}")]
     Trouble {
@@ -214,7 +150,7 @@ pub(super) enum SourceError {
 
 impl SourceError {
     /// An error that names its object, from elsewhere.
-    pub(super) fn trouble(object: impl Into<String>, error: impl fmt::Display) -> Self {
+    pub(in crate::feed::drop) fn trouble(object: impl Into<String>, error: impl fmt::Display) -> Self {
         Self::Trouble { object: object.into(), reason: crate::secret::redact(&error.to_string()) }
     }
 }

@@ -10,7 +10,7 @@ use rustix::fs::Access;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
-use super::source::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
+use super::contract::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
 use crate::probe::{Finding, Step};
 
 const READ_BYTES: usize = 256 << 10;

@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::tests::{World, ZIP, day, lay, until};
 use super::*;
+use crate::feed::drop::test_support::{World, ZIP, day, lay, until};
+use crate::feed::drop::{After, FileFilter, Outcome, SourceSettings};
 use crate::inbox::ledger::NoticeState;
 use crate::notice::NoticeId;
 

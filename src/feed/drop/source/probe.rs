@@ -2,12 +2,16 @@
 
 use tokio::time::Instant;
 
-use super::source::{FILES_MAX, SourceError, SourceSettings, Way};
+use super::contract::{FILES_MAX, Source, SourceError};
 use crate::probe::{Finding, Step};
 
-/// Connects, lists, and says farewell. Whether files can be moved or deleted cannot be known without doing it, so that is
+/// Connects to `source`, lists, and says farewell. Whether files can be moved or deleted cannot be known without doing it, so that is
 /// only said.
-pub(super) async fn walk(way: &Way, source: &SourceSettings, writes: bool) -> Vec<Step> {
+pub(super) async fn walk(
+    source: &str,
+    connect: impl Future<Output = Result<Box<dyn Source>, SourceError>>,
+    writes: bool,
+) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut began = Instant::now();
     let mut add = |name: &str, found: Result<String, SourceError>| {
@@ -20,14 +24,14 @@ pub(super) async fn walk(way: &Way, source: &SourceSettings, writes: bool) -> Ve
         began = Instant::now();
         is_good
     };
-    let mut connection = match way.connect().await {
+    let mut connection = match connect.await {
         Ok(connection) => connection,
         Err(error) => {
             add("source reached", Err(error));
             return steps;
         }
     };
-    let seen = connection.seen().map_or_else(|| source.to_string(), |seen| format!("{source}, {seen}"));
+    let seen = connection.seen().map_or_else(|| source.to_owned(), |seen| format!("{source}, {seen}"));
     add("source reached", Ok(seen));
     let listed = connection.list(FILES_MAX).await;
     if add("folder readable", listed.map(|files| format!("{} files in it", files.len()))) && writes {

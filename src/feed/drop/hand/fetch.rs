@@ -6,25 +6,22 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 
-use super::After;
-use super::feed::{Trouble, spool_trouble};
-use super::files::{Standing, standing};
+use super::error::{HandError, TURN_MAX};
 use super::holding::ByHand;
-use super::memory::Memory;
-use super::notices::{file_of, key_prefix};
-use super::source::{Listed, Source, SourceError};
-use super::spool::{ContentHash, Spool};
-use super::take::{Outcome, Stored};
-use super::taken::{self, Version};
-use super::taker::{How, Taker, Took};
-use super::turn::Turns;
-use crate::error::{Class, Classify as _};
+use crate::feed::drop::files::{Standing, standing};
+use crate::feed::drop::key::{ContentHash, file_of, key_prefix};
+use crate::feed::drop::memory::Memory;
+use crate::feed::drop::source::{After, Listed, Source};
+use crate::feed::drop::spool::Spool;
+use crate::feed::drop::take::{Outcome, Stored};
+use crate::feed::drop::taken::{self, Version};
+use crate::feed::drop::taker::{How, Taker, Took};
+use crate::feed::drop::trouble::spool_trouble;
+use crate::feed::drop::turn::Turns;
 use crate::inbox::ledger::{Ledger, NoticeState, Selector};
-use crate::inbox::{InboxError, Receipt, SharedInbox, SqliteInbox};
+use crate::inbox::{Receipt, SharedInbox, SqliteInbox};
 use crate::notice::NoticeId;
 
-/// For how long the daemon may be at one file before whoever waits for the turn is told to come again.
-const TURN_MAX: Duration = Duration::from_secs(120);
 /// A wait for the turn that is told.
 const TURN_TOLD: Duration = Duration::from_secs(1);
 
@@ -58,103 +55,6 @@ pub enum Left {
     Untold(String),
 }
 
-/// Why a file was not taken, or a place could not be looked at.
-#[derive(Debug, thiserror::Error)]
-pub enum HandError {
-    /// There is no such file.
-    #[error("{place} has no file {name:?}; `longshore feed list` tells what it has")]
-    NoFile {
-        /// What was asked for.
-        name: String,
-        /// The place.
-        place: String,
-    },
-    /// The file is never taken.
-    #[error("{name:?} is not taken: {why}")]
-    Ignored {
-        /// The file.
-        name: String,
-        /// Why not.
-        why: String,
-    },
-    /// The file is not complete; nothing was done.
-    #[error("{name:?} is not complete and was not taken: {why}; the feed goes on waiting for the rest of it")]
-    Incomplete {
-        /// The file.
-        name: String,
-        /// What is missing.
-        why: String,
-    },
-    /// This version of it was taken before.
-    #[error("{name:?} was taken before{}", told(notices))]
-    Known {
-        /// The file.
-        name: String,
-        /// Its notices, if the inbox still has them.
-        notices: Vec<(NoticeId, NoticeState)>,
-    },
-    /// It went away while it was waited for.
-    #[error("{name:?} is there no more: the feed or its sender took it away meanwhile; `longshore feed list` tells")]
-    Gone {
-        /// The file.
-        name: String,
-    },
-    /// The daemon does not get done with what it is at.
-    #[error("the daemon is taking a file since {} s, and takes {name:?} as well; ask again later", TURN_MAX.as_secs())]
-    Busy {
-        /// The file.
-        name: String,
-    },
-    /// What we wrote there, the daemon could not read.
-    #[error("the spool {path} belongs to user {owner}, and this is user {ours}: run this as its owner (`sudo -u`)")]
-    Foreign {
-        /// The spool.
-        path: String,
-        /// Whose it is.
-        owner: u32,
-        /// Who we are.
-        ours: u32,
-    },
-    /// The source, the spool or the inbox did not do what it was asked.
-    #[error("{said}")]
-    Trouble {
-        /// What it is.
-        class: Class,
-        /// For people.
-        said: String,
-    },
-    /// The inbox could not be read.
-    #[error(transparent)]
-    Inbox(#[from] InboxError),
-}
-
-fn told(notices: &[(NoticeId, NoticeState)]) -> String {
-    match notices {
-        [] => ", and its notices were pruned: --again takes it as a new one".to_owned(),
-        [(notice, state)] => {
-            format!(
-                " as notice {notice}, which is {state}: `longshore replay {notice}` delivers it again, --again takes it as a new one"
-            )
-        }
-        [(first, _), .., (last, _)] => format!(
-            " as {} notices, {first} to {last}: `longshore replay` delivers them again, --again takes it as new ones",
-            notices.len()
-        ),
-    }
-}
-
-impl From<Trouble> for HandError {
-    fn from(trouble: Trouble) -> Self {
-        Self::Trouble { class: trouble.class(), said: trouble.to_string() }
-    }
-}
-
-impl From<SourceError> for HandError {
-    fn from(error: SourceError) -> Self {
-        Trouble::from(error).into()
-    }
-}
-
 impl ByHand {
     /// Takes the file called `name` as the feed would, once it has stood still; with `again` also a version that was
     /// taken before, as new notices. Goes before the daemon, where one runs: it waits for the end of a file that it is
@@ -170,7 +70,7 @@ impl ByHand {
         inbox: Arc<SqliteInbox>,
         say: &(dyn Fn(&str) + Sync),
     ) -> Result<Fetched, HandError> {
-        let settings = &self.feed.settings;
+        let settings = &self.0.settings;
         is_ours(&settings.spool)?;
         let first = self.find(name, self.listed().await?)?;
         let known = taken::read(&settings.spool).map_err(|error| spool_trouble(&settings.spool, error))?;
@@ -198,10 +98,10 @@ impl ByHand {
         };
         let Some(turn) = turn else { return Err(HandError::Busy { name: name.to_owned() }) };
         spool.clear(&turn).map_err(|error| spool_trouble(&settings.spool, error))?;
-        let memory = Memory::open(settings, self.feed.context.clock.now(), &turn)?;
+        let memory = Memory::open(settings, self.0.context.clock.now(), &turn)?;
         let shared = Arc::clone(&inbox) as SharedInbox;
-        let mut taker = Taker { feed: &self.feed, inbox: &shared, spool, memory, late: Arc::default() };
-        let mut source = self.feed.way.connect().await?;
+        let mut taker = Taker { site: &self.0, inbox: &shared, spool, memory, late: Arc::default() };
+        let mut source = self.0.way.connect().await?;
         let fetched = self.take(&first, again, last, &inbox, &mut taker, &mut *source).await;
         source.leave().await;
         // A draft that was not kept; what cannot be removed now goes with the next sweep.
@@ -237,7 +137,7 @@ impl ByHand {
             }
             Some(_) => {}
         }
-        let how = How { as_it_is: false, again: again.then(|| self.feed.context.clock.now()) };
+        let how = How { as_it_is: false, again: again.then(|| self.0.context.clock.now()) };
         let stored = match taker.take(first, source, how).await? {
             Took::Changed => return incomplete("it changed while it was copied".to_owned()),
             Took::NotWhole(reason) => return incomplete(reason),
@@ -258,7 +158,7 @@ impl ByHand {
         let ids: Vec<NoticeId> = stored.receipts.iter().map(Receipt::notice).collect();
         let told = taker.settle(stored, source).await;
         let is_left = taker.memory.taken.get(&name).is_some();
-        let left = match (told, &self.feed.settings.after) {
+        let left = match (told, &self.0.settings.after) {
             (Err(trouble), _) => Left::Untold(trouble.to_string()),
             (Ok(()), After::Move(folder)) if !is_left => Left::Moved(folder.clone()),
             (Ok(()), After::Delete) if !is_left => Left::Deleted,
@@ -293,7 +193,7 @@ impl ByHand {
             true if notices.iter().any(|(_, state)| *state == NoticeState::Quarantined) => Outcome::Quarantined,
             true => Outcome::Taken,
         };
-        let left = match (&self.feed.settings.after, version) {
+        let left = match (&self.0.settings.after, version) {
             (After::Move(folder), None) => Left::Moved(folder.clone()),
             (After::Delete, None) => Left::Deleted,
             _ => Left::Stays,
@@ -303,7 +203,7 @@ impl ByHand {
 
     /// The file as it is listed, if it may be taken. A person asked for it: its name need not be among `files`.
     fn find(&self, name: &str, listed: Vec<Listed>) -> Result<Listed, HandError> {
-        let settings = &self.feed.settings;
+        let settings = &self.0.settings;
         let is_there = |other: &str| listed.iter().any(|file| file.name == other);
         if !is_there(name) {
             return Err(HandError::NoFile { name: name.to_owned(), place: settings.source.to_string() });
@@ -328,7 +228,7 @@ impl ByHand {
         hash: &str,
     ) -> Result<Vec<(NoticeId, NoticeState)>, HandError> {
         let Some(hash) = ContentHash::parse(hash) else { return Ok(Vec::new()) };
-        let found = inbox.states_under(self.feed.settings.name.clone(), vec![key_prefix(&hash)]).await?;
+        let found = inbox.states_under(self.0.settings.name.clone(), vec![key_prefix(&hash)]).await?;
         let own = found.into_iter().flatten().filter(|kept| file_of(&kept.dedupe_key) == Some(name));
         let mut notices: Vec<_> = own.map(|kept| (kept.notice, kept.state)).collect();
         notices.sort_by_key(|(notice, _)| *notice);
@@ -342,7 +242,7 @@ impl ByHand {
         limit: Option<usize>,
     ) -> Result<Vec<(NoticeId, NoticeState)>, HandError> {
         let selector = Selector {
-            feeds: vec![self.feed.settings.name.clone()],
+            feeds: vec![self.0.settings.name.clone()],
             correlation_ids: vec![name.to_owned()],
             limit,
             ..Selector::default()

@@ -18,8 +18,8 @@ use object_store::list::PaginatedListOptions;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStoreExt as _};
 
+use super::contract::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
 use super::remote::STEP_MAX;
-use super::source::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
 use crate::feed::store::{BucketAccess, ConnectError, Connection, Provider, Store, bare_etag, said, status};
 use crate::net::HttpLimits;
 

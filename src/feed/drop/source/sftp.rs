@@ -15,8 +15,8 @@ use russh_sftp::client::fs::Metadata;
 use russh_sftp::protocol::StatusCode;
 use tokio::io::AsyncReadExt as _;
 
+use super::contract::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
 use super::remote::{FAREWELL_MAX, Login, Place, STEP_MAX, read_secret, step};
-use super::source::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
 use crate::secret::Secret;
 
 const READ_BYTES: usize = 256 << 10;

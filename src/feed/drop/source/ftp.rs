@@ -13,8 +13,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::contract::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
 use super::remote::{FAREWELL_MAX, Place, read_secret, step};
-use super::source::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
 
 const READ_BYTES: usize = 256 << 10;
 

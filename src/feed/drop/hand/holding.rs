@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::feed::{DropFeed, spool_trouble};
-use super::files::{Standing, standing};
-use super::hand::HandError;
-use super::notices::{file_of, key_prefix};
-use super::source::{FILES_MAX, Listed};
-use super::spool::ContentHash;
-use super::taken::{self, Version};
-use super::watch::Incomplete;
-use super::{After, DropSettings};
+use super::error::HandError;
 use crate::clock::UnixMs;
+use crate::feed::drop::files::{Standing, standing};
+use crate::feed::drop::key::{ContentHash, file_of, key_prefix};
+use crate::feed::drop::settings::DropSettings;
+use crate::feed::drop::site::Site;
+use crate::feed::drop::source::{After, FILES_MAX, Listed};
+use crate::feed::drop::taken::{self, Version};
+use crate::feed::drop::trouble::spool_trouble;
+use crate::feed::drop::watch::Incomplete;
 use crate::inbox::ledger::{Kept, Ledger, NoticeState, Selector};
 use crate::notice::NoticeId;
 use crate::ops::Context;
@@ -27,9 +27,7 @@ const ASKED_AT_ONCE: usize = 500;
 const GONE_NOTICES_MAX: usize = 2_000;
 
 /// A drop, for people.
-pub struct ByHand {
-    pub(super) feed: DropFeed,
-}
+pub struct ByHand(pub(super) Site);
 
 /// What a place holds.
 #[derive(Clone, Debug)]
@@ -96,7 +94,7 @@ impl ByHand {
     /// The drop of a feed. Nothing is connected yet.
     #[must_use]
     pub fn new(settings: DropSettings, context: Context) -> Self {
-        Self { feed: DropFeed::new(settings, context) }
+        Self(Site::new(settings, context))
     }
 
     /// What the place holds, with up to `gone_max` files that it held.
@@ -104,20 +102,15 @@ impl ByHand {
     /// # Errors
     /// When the place or the inbox does not answer, or the spool cannot be read.
     pub async fn holding(&self, inbox: &dyn Ledger, gone_max: usize) -> Result<Holding, HandError> {
-        let settings = &self.feed.settings;
+        let settings = &self.0.settings;
         let listed = self.listed().await?;
         let is_cut_off = listed.len() == FILES_MAX;
         let known = taken::read(&settings.spool).map_err(|error| spool_trouble(&settings.spool, error))?;
         let incomplete = Incomplete::read(&settings.spool);
         let there: HashSet<&str> = listed.iter().map(|file| file.name.as_str()).collect();
         let kept = self.kept(inbox, &listed, &known).await?;
-        let look = Look {
-            settings,
-            there: &there,
-            known: &known,
-            incomplete: &incomplete,
-            now: self.feed.context.clock.now(),
-        };
+        let look =
+            Look { settings, there: &there, known: &known, incomplete: &incomplete, now: self.0.context.clock.now() };
         let mut files: Vec<File> = listed.iter().map(|file| look.file(file, &kept)).collect();
         files.sort_by(|one, other| (other.written, &one.name).cmp(&(one.written, &other.name)));
         // In a folder that was not listed whole, nothing is known to be gone.
@@ -126,7 +119,7 @@ impl ByHand {
     }
 
     pub(super) async fn listed(&self) -> Result<Vec<Listed>, HandError> {
-        let mut source = self.feed.way.connect().await?;
+        let mut source = self.0.way.connect().await?;
         let listed = source.list(FILES_MAX).await;
         source.leave().await;
         Ok(listed?)
@@ -145,7 +138,7 @@ impl ByHand {
         let mut kept = HashMap::with_capacity(hashes.len());
         for some in hashes.chunks(ASKED_AT_ONCE) {
             let prefixes = some.iter().map(key_prefix).collect();
-            let found = inbox.states_under(self.feed.settings.name.clone(), prefixes).await?;
+            let found = inbox.states_under(self.0.settings.name.clone(), prefixes).await?;
             kept.extend(some.iter().map(|hash| hash.as_str().to_owned()).zip(found));
         }
         Ok(kept)
@@ -155,7 +148,7 @@ impl ByHand {
         if gone_max == 0 {
             return Ok(Vec::new());
         }
-        let feeds = vec![self.feed.settings.name.clone()];
+        let feeds = vec![self.0.settings.name.clone()];
         let lines = inbox.notices(Selector { feeds, limit: Some(GONE_NOTICES_MAX), ..Selector::default() }).await?;
         let mut gone: Vec<Gone> = Vec::new();
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
