@@ -4,9 +4,12 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
+use super::held::{check_held, if_held};
 use super::parking;
 use super::plan::settle_state;
 use super::rows::{bounded, int};
+pub(super) use super::tally::hour;
+use super::tally::tally;
 use super::writer::Outcome;
 use crate::clock::UnixMs;
 use crate::error::Class;
@@ -16,9 +19,6 @@ use crate::record::BadRecord;
 
 /// Ended claims that are kept of a delivery. Waiting out a full disk uses up no attempt and may take thousands.
 const ATTEMPTS_KEPT: i64 = 50;
-
-/// Milliseconds of an hour.
-const HOUR_MS: i64 = 3_600_000;
 
 /// How an attempt ended, for its history.
 pub(super) enum Ended<'a> {
@@ -116,18 +116,6 @@ pub(super) fn finish(
         }
     }
     Ok(Outcome::woken(()))
-}
-
-fn if_held(key: ClaimKey, written: usize) -> Result<(), Fault> {
-    if written == 1 { Ok(()) } else { Err(Fault::Refused(InboxError::LeaseLost(key))) }
-}
-
-pub(super) fn check_held(connection: &Connection, key: ClaimKey) -> Result<(), Fault> {
-    let held: Option<i64> = connection
-        .prepare_cached("SELECT 1 FROM deliveries WHERE id = ?1 AND claim = ?2 AND state = 'claimed'")?
-        .query_row(params![key.delivery.0, key.claim], |row| row.get(0))
-        .optional()?;
-    if_held(key, usize::from(held.is_some()))
 }
 
 fn notice_of(connection: &Connection, key: ClaimKey) -> Result<NoticeId, Fault> {
@@ -232,26 +220,5 @@ pub(super) fn end_attempt(connection: &Connection, key: ClaimKey, now: UnixMs, e
     connection
         .prepare_cached("DELETE FROM attempts WHERE delivery = ?1 AND claim <= ?2")?
         .execute(params![key.delivery.0, key.claim - ATTEMPTS_KEPT])?;
-    Ok(())
-}
-
-/// The hour that a moment lies in, counted since 1970 UTC.
-pub(super) fn hour(at: UnixMs) -> i64 {
-    at.0.div_euclid(HOUR_MS)
-}
-
-/// Adds a delivery that is done to its hour.
-fn tally(connection: &Connection, key: ClaimKey, now: UnixMs) -> Result<(), Fault> {
-    connection
-        .prepare_cached(
-            "INSERT INTO tallies (hour, route, deliveries, read, delivered, filtered, parked, quarantined, bytes) \
-             SELECT ?2, l.route, 1, d.read, d.delivered, d.filtered, d.parked, d.quarantined, d.bytes \
-             FROM deliveries d JOIN lanes l ON l.id = d.lane WHERE d.id = ?1 \
-             ON CONFLICT (hour, route) DO UPDATE SET deliveries = deliveries + 1, read = read + excluded.read, \
-             delivered = delivered + excluded.delivered, filtered = filtered + excluded.filtered, \
-             parked = parked + excluded.parked, quarantined = quarantined + excluded.quarantined, \
-             bytes = bytes + excluded.bytes",
-        )?
-        .execute(params![key.delivery.0, hour(now)])?;
     Ok(())
 }

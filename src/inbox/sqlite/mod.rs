@@ -51,6 +51,7 @@ mod decide;
 mod events;
 mod fault;
 mod finish;
+mod held;
 mod ledger;
 mod marks;
 mod outlived;
@@ -69,6 +70,7 @@ mod store;
 mod story;
 mod summary;
 mod syncer;
+mod tally;
 mod times;
 mod writer;
 

@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, params};
 
+use super::bounds::{BYTES_A_STEP, RECORDS_A_STEP, parked_now};
 use super::follow::Moves;
 use super::record::{Parked, select};
 use super::wake::make_notices;
-use super::{BYTES_A_STEP, RECORDS_A_STEP, parked_now};
 use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::sqlite::fault::Fault;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::let_on::NO_DEADLINE;
+use super::end::add_chore;
+use super::record::NO_DEADLINE;
 use crate::clock::UnixMs;
 use crate::error::Class;
 use crate::inbox::sqlite::fault::Fault;
-use crate::inbox::sqlite::finish::hour;
 use crate::inbox::sqlite::rows::{count, int};
+use crate::inbox::sqlite::tally::hour;
 use crate::inbox::{ClaimKey, DeliveryId, Progress};
 use crate::notice::NoticeId;
 
@@ -141,7 +142,7 @@ fn take_over_parked(connection: &Connection, key: ClaimKey, notice: i64, origin:
         )?
         .execute(params![key.delivery.0, notice, origin, NO_DEADLINE])?;
     if taken > 0 {
-        super::end::add_chore(connection, origin)?;
+        add_chore(connection, origin)?;
     }
     Ok(taken as i64)
 }

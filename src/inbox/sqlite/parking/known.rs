@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use super::confirmed::{Confirmed, forgettings};
-use super::{scope, scope_or_new};
+use super::scope::{scope, scope_or_new};
 use crate::inbox::sqlite::fault::Fault;
 use crate::inbox::sqlite::rows::int;
 use crate::inbox::{ClaimKey, EntityChanges, EntityKey, Lookup, Remarks};

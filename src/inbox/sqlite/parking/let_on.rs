@@ -4,7 +4,7 @@
 use rusqlite::{Connection, params};
 
 use super::follow::Moves;
-use super::record::Parked;
+use super::record::{NO_DEADLINE, Parked};
 use super::wake::make_notices;
 use crate::clock::UnixMs;
 use crate::error::Class;
@@ -12,9 +12,6 @@ use crate::inbox::Tended;
 use crate::inbox::ledger::Decided;
 use crate::inbox::sqlite::fault::Fault;
 use crate::inbox::sqlite::rows::{int, word};
-
-/// Stands for a deadline that a record never had; when it is parked, it gets that of its route.
-pub(super) const NO_DEADLINE: i64 = i64::MAX;
 
 /// Records by notice, delivery and number, all of one commit.
 pub(in crate::inbox::sqlite) struct Release<'a> {

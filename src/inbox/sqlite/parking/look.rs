@@ -3,10 +3,12 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use super::bounds::{BYTES_A_STEP, RECORDS_A_STEP, parked_now};
 use super::known::{is_known, register};
 use super::record::Parked;
+use super::scope::{scope, scope_or_new};
+use super::tend::NEXT_DEADLINE;
 use super::wake::make_notices;
-use super::{BYTES_A_STEP, NEXT_DEADLINE, RECORDS_A_STEP, parked_now, scope, scope_or_new};
 use crate::clock::UnixMs;
 use crate::inbox::ledger::{EntityCount, ParkedGroup, ParkedLine, ParkedSelector, ParkedTotals, ReleaseStep};
 use crate::inbox::sqlite::fault::Fault;

@@ -2,12 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::bounds::{RECORDS_A_STEP, parked_now};
 use super::known::drop_staged;
 use super::record::{Missing, encode, is_satisfied};
-use super::{RECORDS_A_STEP, parked_now, scope_or_new};
+use super::scope::scope_or_new;
 use crate::clock::UnixMs;
 use crate::inbox::sqlite::fault::Fault;
-use crate::inbox::sqlite::finish::check_held;
+use crate::inbox::sqlite::held::check_held;
 use crate::inbox::sqlite::rows::{bounded, count, int, word};
 use crate::inbox::sqlite::writer::Outcome;
 use crate::inbox::{AtDeadline, ClaimKey, DeliveryId, Fate, Forget, Orphan, ParkRules, ParkingBounds};

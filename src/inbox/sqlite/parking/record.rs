@@ -7,6 +7,9 @@ use crate::inbox::sqlite::fault::Fault;
 use crate::inbox::sqlite::rows::word;
 use crate::inbox::{AtDeadline, EntityKey};
 
+/// Stands for a deadline that a record never had; when it is parked, it gets that of its route.
+pub(super) const NO_DEADLINE: i64 = i64::MAX;
+
 /// A missing parent: the entity at the sink, and its keys, any of which will do.
 pub(super) struct Missing {
     pub(super) scope: i64,

@@ -2,12 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::bounds::{BYTES_A_STEP, RECORDS_A_STEP};
 use super::follow::Moves;
 use super::known::{drop_staged, promote};
 use super::park::drop_parked;
 use super::record::{Parked, is_satisfied, select};
 use super::wake::make_notices;
-use super::{BYTES_A_STEP, RECORDS_A_STEP};
 use crate::clock::UnixMs;
 use crate::inbox::Tended;
 use crate::inbox::sqlite::fault::Fault;

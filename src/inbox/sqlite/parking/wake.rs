@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::bounds::{BYTES_A_STEP, RECORDS_A_STEP};
 use super::record::{Parked, is_satisfied};
-use super::{BYTES_A_STEP, RECORDS_A_STEP};
 use crate::clock::UnixMs;
 use crate::inbox::Tended;
 use crate::inbox::sqlite::fault::Fault;
