@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::report::globs;
+use super::globs::globs;
 use crate::config::{AccessConfig, FeedConfig, FeedKind, show_time};
 use crate::feed::bucket::BucketSettings;
 use crate::feed::drop::{After, DropSettings, SourceSettings};

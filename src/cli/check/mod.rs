@@ -17,6 +17,7 @@ use crate::sink::SinkContext;
 pub(super) mod connect;
 mod decision;
 mod feeds;
+mod globs;
 mod report;
 
 use connect::Way;

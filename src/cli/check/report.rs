@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::feeds::Feed;
+use super::globs::globs;
 use crate::config::{Changed, Config, UNNAMED_KEY, show_size, show_time};
 use crate::inbox::Ordering;
 use crate::route::{
@@ -158,15 +159,6 @@ fn work(config: &Config) -> String {
             work.windows.iter().map(|window| format!("{}-{}", hour(window.from), hour(window.to))).collect();
         let zone = work.zone.iana_name().unwrap_or("local time");
         let _ = write!(text, "; only {} {zone}", hours.join(", "));
-    }
-    text
-}
-
-/// `a, b, but not c`.
-pub(super) fn globs(include: &[String], exclude: &[String]) -> String {
-    let mut text = include.join(", ");
-    if !exclude.is_empty() {
-        let _ = write!(text, ", but not {}", exclude.join(", "));
     }
     text
 }
