@@ -1,8 +1,16 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::*;
-use crate::clock::{BootId, Clock, Uptime};
+use crate::access::ServiceBusAccess;
+use crate::access::origin::Why;
+use crate::clock::{BootId, Clock, UnixMs, Uptime};
+use crate::error::Classify as _;
+use crate::ops::Condition;
 use crate::secret::Secret;
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -11,12 +11,21 @@
 //! certificate ─> assertion ─> Entra token ─> TenantService ─> TokenSet { service bus SAS, blob SAS per container }
 //!                                                               ^ refresh: ahead of `se`, or when refused
 //! ```
+//!
+//! Two sources, one keeper; imports go to the right:
+//!
+//! ```text
+//! vendor ────────┬─> keeper ─> refresh ─> origin
+//! static_tokens ─┘
+//! vendor ─> probe ─> chain ─> certificates, entra, tenant_service
+//! ```
 
 mod address;
 mod assertion;
 mod backoff;
 mod blob_access;
 mod certificates;
+mod chain;
 mod connection_string;
 mod entra;
 mod entra_transport;
@@ -27,8 +36,10 @@ mod fakes;
 pub(crate) mod fuzzing;
 mod identity_toolkit;
 mod keeper;
+mod origin;
 mod patience;
 mod probe;
+mod refresh;
 mod sas;
 mod skew;
 mod static_tokens;
@@ -130,6 +141,14 @@ pub struct TokenSet {
     pub service_bus: ServiceBusAccess,
     /// How to fetch.
     pub blobs: Vec<BlobAccess>,
+}
+
+impl TokenSet {
+    /// When the first of the tokens expires; `None` where none says so.
+    #[must_use]
+    pub fn expires(&self) -> Option<UnixMs> {
+        self.blobs.iter().filter_map(|blob| blob.expires).chain(self.service_bus.expires).min()
+    }
 }
 
 /// The daemon's one source of the vendor's tokens.

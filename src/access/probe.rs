@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::certificates::Found;
-use super::keeper::Answer;
+use super::chain::Chain;
+use super::origin::Answer;
 use super::skew::Skew;
 use super::tenant_service::Reply;
-use super::vendor::Chain;
 use super::{AccessError, IdentitySettings, ServiceBusAccess};
 use crate::clock::UnixMs;
 use crate::probe::{Finding, Step};

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::keeper::{Answer, Keeper, Origin, Timing, Why};
+use super::keeper::Keeper;
+use super::origin::{Answer, Origin, Why};
+use super::refresh::Timing;
 use super::{AccessError, BlobAccess, ConnectionString, TokenSet, TokenSource};
 use crate::clock::Clock;
 use crate::error::Class;

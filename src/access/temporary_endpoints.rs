@@ -10,7 +10,7 @@
 
 use serde_json::{Map, Value};
 
-use super::keeper::Answer;
+use super::origin::Answer;
 use super::{AccessError, BlobAccess, ConnectionString};
 use crate::clock::UnixMs;
 use crate::error::Class;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::entra::EntraToken;
-use super::keeper::Answer;
+use super::origin::Answer;
 use super::skew::Skew;
 use super::{AccessError, TenantServiceSettings, temporary_endpoints};
 use crate::clock::Clock;

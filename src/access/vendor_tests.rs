@@ -8,6 +8,7 @@ use url::Url;
 use super::*;
 use crate::access::fakes::{Issued, Reply, Seen, Server};
 use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::ops::Condition;
 use crate::probe::Finding;
 
 const CANARY: &str = "c4nary";
