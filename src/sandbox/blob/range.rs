@@ -5,7 +5,6 @@ use std::ops::Range;
 use axum::http::{HeaderMap, HeaderName, header};
 
 use super::answer::StorageError;
-use super::text_of;
 
 /// The range of `x-ms-range` or `Range`, cut to the blob's length; `None` for the whole blob. A form that Azure does
 /// not know, such as the last n bytes, asks for the whole as well.
@@ -25,4 +24,8 @@ fn read(text: &str) -> Option<(u64, Option<u64>)> {
     let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
     let last = if last.is_empty() { None } else { Some(last.parse().ok()?) };
     Some((first.parse().ok()?, last))
+}
+
+pub(super) fn text_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }

@@ -1,6 +1,4 @@
-//! TenantService: hands out the temporary tokens to whoever brings an access token of the authority.
-//!
-//! The shape of the request and the answer is the one that the vendor's public client writes and reads.
+//! The service's one page.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,32 +10,20 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::core::Core;
-use super::entra::resource;
-use super::serve::lock;
+use super::fault::TenantFault;
 use crate::clock::UnixMs;
+use crate::sandbox::core::Core;
+use crate::sandbox::entra::resource;
+use crate::sandbox::serve::lock;
 
 /// Azure's clocks differ a little; a token that starts a moment ago works everywhere at once.
 const START_EARLIER: Duration = Duration::from_secs(60);
 
-/// What TenantService does instead of answering.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TenantFault {
-    /// The status of the answer: 403 for "permission not granted", 429, 500, 503 or another.
-    pub status: u16,
-    /// `Retry-After`, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u32>,
-    /// For so many requests; absent until it is cleared.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests: Option<u32>,
-}
-
-/// The service's one page.
-pub(super) fn router(core: Arc<Core>) -> Router {
+/// The page.
+pub(in crate::sandbox) fn router(core: Arc<Core>) -> Router {
     Router::new().route("/api/external/integration/export/temporaryendpoints", post(endpoints)).with_state(core)
 }
 
