@@ -8,18 +8,17 @@ use bytes::{Buf, Bytes, BytesMut};
 use fe2o3_amqp_types::definitions::{AmqpError, ConnectionError, Error, ErrorCondition};
 use fe2o3_amqp_types::performatives::{Begin, ChannelMax, Close, End, MaxFrameSize, Open, Performative};
 use fe2o3_amqp_types::sasl::{SaslCode, SaslInit, SaslMechanisms, SaslOutcome};
-use serde::Serialize;
 use serde_amqp::primitives::{Array, Symbol};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::cbs::Tokens;
+use super::context::Context;
 use super::control::{Orders, Signal, amqp_error, condition_error};
 use super::duplex::Duplex;
-use super::frame::{self, FrameError, HEADER_AMQP, HEADER_SASL, TYPE_AMQP, TYPE_SASL};
-use super::queue::Queue;
+use super::frame::{self, FrameError, HEADER_AMQP, HEADER_SASL, TYPE_SASL};
 use super::session::Session;
 use super::shared::Shared;
+use super::tokens::Tokens;
 
 /// Serves a connection until either side ends it.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(shared: Arc<Shared>, stream: S) {
@@ -86,51 +85,6 @@ enum Phase {
     Sasl,
     Frames,
     Closed,
-}
-
-/// What the parts of a connection share.
-#[derive(Debug)]
-pub(super) struct Context {
-    pub shared: Arc<Shared>,
-    pub id: u64,
-    /// What will be written next; many frames go out in one write.
-    pub output: BytesMut,
-    /// Room for the changing part of a message, used again for each.
-    pub scratch: BytesMut,
-    /// The longest frame that the peer takes.
-    pub frame_max: usize,
-    pub tokens: Tokens,
-    /// Answers that wait to be given to the link that they are for.
-    pub replies: Vec<Reply>,
-    /// The queues that wake this connection.
-    pub watched: Vec<Arc<Queue>>,
-    pub signal: Arc<Signal>,
-}
-
-/// An answer of `$cbs` or `$management`.
-#[derive(Debug)]
-pub(super) struct Reply {
-    /// The node that answers, as a path in lower case.
-    pub node: String,
-    /// Where the request wants it: the name or the target address of a link.
-    pub reply_to: Option<String>,
-    pub message: Bytes,
-}
-
-impl Context {
-    /// Writes a frame with one performative.
-    pub fn send<T: Serialize>(&mut self, channel: u16, performative: &T) {
-        frame::put_frame(&mut self.output, TYPE_AMQP, channel, performative)
-            .expect("what the broker itself builds can be encoded");
-    }
-
-    /// This connection is woken when the queue has messages.
-    pub fn watch(&mut self, queue: &Arc<Queue>) {
-        if !self.watched.iter().any(|watched| Arc::ptr_eq(watched, queue)) {
-            queue.watch(self.id, &self.signal.notify);
-            self.watched.push(Arc::clone(queue));
-        }
-    }
 }
 
 struct Peer {

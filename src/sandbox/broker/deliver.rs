@@ -2,10 +2,11 @@
 
 use bytes::BufMut;
 
-use super::connection::Context;
+use super::context::Context;
 use super::frame::{self, TransferHead};
 use super::link::{Link, LinkKind};
-use super::queue::{Delivery, swap_guid_order};
+use super::lock_token::swap_guid_order;
+use super::queue::Delivery;
 use super::session::{Session, Unsettled};
 
 /// No more is taken from the queues while this much waits to be written. Larger means fewer and longer writes, and
@@ -83,7 +84,7 @@ impl Session {
                 if locks {
                     self.unsettled.insert(delivery_id, Unsettled { handle: link.handle, lock: delivery.lock });
                 }
-                let tag = swap_guid_order(queue.token(delivery.lock));
+                let tag = swap_guid_order(queue.lock_tokens.of(delivery.lock));
                 let mut scratch = std::mem::take(&mut context.scratch);
                 scratch.clear();
                 delivery.envelope.put_head(&mut scratch);

@@ -7,9 +7,10 @@ use serde_amqp::Value;
 use serde_amqp::primitives::{Array, Binary, Timestamp, Uuid};
 
 use super::cbs::Request;
-use super::connection::Context;
+use super::context::Context;
+use super::lock_token::LockId;
 use super::message::MessageError;
-use super::queue::{LockId, Queue, Settlement};
+use super::queue::{Queue, Settlement};
 use super::settle::{LOCK_LOST, LOCK_LOST_TEXT};
 
 /// What an operation comes to.
@@ -102,7 +103,7 @@ impl Arguments<'_> {
         let tokens = self.items("lock-tokens").iter();
         tokens
             .map(|token| match token {
-                Value::Uuid(uuid) => queue.lock_of(*uuid.as_inner()).unwrap_or(LockId::MAX),
+                Value::Uuid(uuid) => queue.lock_tokens.lock_of(*uuid.as_inner()).unwrap_or(LockId::MAX),
                 _ => LockId::MAX,
             })
             .collect()
@@ -180,7 +181,10 @@ fn receive(context: &Context, queue: &Queue, arguments: &Arguments<'_>) -> Outco
     context.shared.changed();
     let messages = found.into_iter().map(|delivery| {
         let mut map = one("message", binary(&delivery.envelope.encode()));
-        map.insert(Value::String("lock-token".to_owned()), Value::Uuid(Uuid::from(queue.token(delivery.lock))));
+        map.insert(
+            Value::String("lock-token".to_owned()),
+            Value::Uuid(Uuid::from(queue.lock_tokens.of(delivery.lock))),
+        );
         Value::Map(map)
     });
     Outcome::Done(one("messages", Value::List(messages.collect())))

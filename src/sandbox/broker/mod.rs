@@ -10,16 +10,20 @@
 //! ```text
 //!  TCP ─┬─ TLS ─┐                        ┌─> cbs        tokens of this connection
 //!       └───────┴─┬─ WebSocket ─┐        ├─> management renew, peek, settle
-//!                 └─────────────┴─> connection ─> session ─> link
+//!                 └─────────────┴─> connection ─> session ─> link (attach)
 //!                                        │ deliver / settle / publish
 //!                      control ──────────┴──────> queues: ready, locked, deferred, dead letters
 //! ```
 //!
+//! What the parts of a connection share stands in `context`.
+//!
 //! Microsoft's own SDKs judge it (`tests/service_bus_sdks.rs`). Message sessions, transactions, scheduled messages and
 //! rules are not served, and say so.
 
+mod attach;
 mod cbs;
 mod connection;
+mod context;
 mod control;
 mod deliver;
 mod duplex;
@@ -31,6 +35,7 @@ pub(crate) mod fuzzing;
 mod lenient;
 mod link;
 mod listen;
+mod lock_token;
 mod management;
 mod message;
 mod queue;
@@ -40,6 +45,7 @@ mod settings;
 mod settle;
 mod shared;
 mod state;
+mod tokens;
 mod web_socket;
 mod wire;
 

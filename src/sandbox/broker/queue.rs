@@ -12,19 +12,16 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::envelope::{Envelope, MessageState};
+use super::lock_token::{LockId, LockTokens};
 use super::message::Content;
 use super::state::QueueState;
 use crate::clock::UnixMs;
-
-/// The name of a lock: unique in its queue, written into delivery tags as part of a `LockToken`.
-pub(super) type LockId = u64;
 
 /// A queue's name as it is written to users, such as `t1/Subscriptions/s1`, and what holds for it.
 #[derive(Debug)]
 pub(super) struct Queue {
     pub path: Arc<str>,
-    /// Makes lock tokens of different queues differ.
-    salt: u64,
+    pub lock_tokens: LockTokens,
     pub lock_duration: Duration,
     delivery_count_max: u32,
     pub dead_letters: Option<Arc<Queue>>,
@@ -117,9 +114,7 @@ impl Entry {
 impl Queue {
     pub fn new(path: Arc<str>, lock_duration: Duration, delivery_count_max: u32, dead: Option<Arc<Self>>) -> Self {
         let inner = Mutex::new(Inner::default());
-        // The fixed bits make each token a well-formed version 4 UUID.
-        let salt = (fastrand::u64(..) & !0xf000) | 0x4000;
-        Self { path, salt, lock_duration, delivery_count_max, dead_letters: dead, inner }
+        Self { path, lock_tokens: LockTokens::random(), lock_duration, delivery_count_max, dead_letters: dead, inner }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -336,33 +331,6 @@ impl Queue {
             locks_lost: inner.counts.locks_lost,
         }
     }
-
-    /// The lock token as a GUID is written: the queue's salt, then the lock.
-    pub fn token(&self, lock: LockId) -> [u8; 16] {
-        let mut token = [0; 16];
-        token[..8].copy_from_slice(&self.salt.to_be_bytes());
-        token[8..].copy_from_slice(&(lock | TOKEN_VARIANT).to_be_bytes());
-        token
-    }
-
-    /// The lock that a token of this queue names.
-    pub fn lock_of(&self, token: [u8; 16]) -> Option<LockId> {
-        let (salt, lock) = token.split_at(8);
-        let lock = u64::from_be_bytes(lock.try_into().ok()?);
-        (salt == self.salt.to_be_bytes()).then_some(lock & !TOKEN_VARIANT)
-    }
-}
-
-/// The variant bits of a UUID.
-const TOKEN_VARIANT: u64 = 1 << 63;
-
-/// A GUID between its written order and the order of .NET's `Guid.ToByteArray`, in which delivery tags are: the first
-/// three groups are little-endian. The same step leads both ways.
-pub(super) fn swap_guid_order(mut guid: [u8; 16]) -> [u8; 16] {
-    guid[..4].reverse();
-    guid[4..6].reverse();
-    guid[6..8].reverse();
-    guid
 }
 
 impl Inner {

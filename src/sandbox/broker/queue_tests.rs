@@ -96,16 +96,6 @@ fn a_deferred_message_is_had_by_its_number_only() {
 }
 
 #[test]
-fn a_token_names_its_lock_in_its_own_queue_only() {
-    let (queue, other) = (queue(), self::queue());
-    let token = queue.token(77);
-    assert_eq!(queue.lock_of(token), Some(77));
-    assert_eq!(other.lock_of(token), None);
-    assert_eq!(swap_guid_order(swap_guid_order(token)), token);
-    assert_eq!(token[6] >> 4, 4, "a version 4 UUID");
-}
-
-#[test]
 fn a_duplicate_has_the_same_id_and_a_sequence_number_of_its_own() {
     let (queue, now) = (queue(), Instant::now());
     publish(&queue, &["a", "b"]);

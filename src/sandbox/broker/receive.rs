@@ -7,7 +7,7 @@ use fe2o3_amqp_types::definitions::{AmqpError, Handle, LinkError, Role};
 use fe2o3_amqp_types::messaging::{DeliveryState, Rejected};
 use fe2o3_amqp_types::performatives::{Detach, Transfer};
 
-use super::connection::Context;
+use super::context::Context;
 use super::control::amqp_error;
 use super::entities::Entity;
 use super::link::{INCOMING_CREDIT, LinkKind};

@@ -7,11 +7,11 @@ use fe2o3_amqp_types::definitions::{Error, Handle, Role};
 use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
 use fe2o3_amqp_types::performatives::{Begin, Detach, Disposition, Flow, Performative};
 
-use super::cbs::Tokens;
-use super::connection::{Context, Reply};
+use super::context::{Context, Reply};
 use super::link::{INCOMING_CREDIT, Link, LinkKind};
-use super::queue::LockId;
+use super::lock_token::LockId;
 use super::shared::count;
+use super::tokens::Tokens;
 
 /// How many transfer frames the client may send before it hears from us; told again when half are used.
 const INCOMING_WINDOW: u32 = 4096;

@@ -5,10 +5,11 @@ use fe2o3_amqp_types::messaging::{DeliveryState, Rejected};
 use fe2o3_amqp_types::performatives::Disposition;
 use serde_amqp::Value;
 
-use super::connection::Context;
+use super::context::Context;
 use super::control::condition_error;
 use super::link::LinkKind;
-use super::queue::{LockId, Settlement};
+use super::lock_token::LockId;
+use super::queue::Settlement;
 use super::session::{Session, Unsettled};
 
 /// The condition that says a lock is no longer held.

@@ -11,8 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use super::control::{AttachFault, Orders, Signal};
 use super::entities::{Entities, Entity};
+use super::lock_token::LockId;
 use super::message::Content;
-use super::queue::{LockId, Moment, Queue, Settlement};
+use super::queue::{Moment, Queue, Settlement};
 use super::settings::BrokerSettings;
 use super::state::BrokerState;
 use crate::clock::UnixMs;
