@@ -2,7 +2,8 @@
 
 use toml::Spanned;
 
-use super::{DAY, Raw, SECOND, YEAR};
+use super::kind::Raw;
+use super::lengths::{DAY, SECOND, YEAR};
 use crate::config::reader::section;
 use crate::config::value::{Address, Glob, Name, OneOf, PathText, Size, Time, Whole, Word};
 use crate::feed::drop::{DateOrder, Every};

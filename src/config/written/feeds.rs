@@ -4,8 +4,9 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::drop::DropFeed;
+use super::kind::{Raw, name_in, type_of};
+use super::lengths::{DAY, HOUR, SECOND, YEAR};
 use super::subscriptions::Subscriptions;
-use super::{DAY, HOUR, Raw, SECOND, YEAR, name_in, type_of};
 use crate::config::problem::Problems;
 use crate::config::reader::{FromToml, Section, Written, section, table};
 use crate::config::value::{Address, Glob, Listen, Name, Network, OneOf, PathText, Pointer, Size, Time, Whole, Word};
