@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::parking::{PARK_FOR, orphan};
+use super::orphans::{PARK_FOR, orphan};
 use super::{LEASE, Subject, account, done};
 use crate::inbox::ledger::{NoticeState, Retention};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::Subject;
-use super::parking::{PARK_FOR, done, item, items, key, orphan, rules};
+use super::orphans::{PARK_FOR, done, item, items, key, orphan, rules};
 use crate::error::Class;
 use crate::inbox::ledger::{AsideKind, AsideSelector, Decision, NoticeState, ParkedSelector, RunKind, Selector};
 use crate::inbox::{Claim, EntityChanges, Fate, Finish, Forget, Remarks};

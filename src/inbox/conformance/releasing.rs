@@ -1,6 +1,6 @@
 //! Releasing and discarding single records.
 
-use super::parking::{PARK_FOR, counts, done, orphan, rules, up_to};
+use super::orphans::{PARK_FOR, counts, done, orphan, rules, up_to};
 use super::{Subject, bad};
 use crate::error::Class;
 use crate::inbox::ledger::{AsideId, AsideKind, AsideSelector, Decided, Decision, RunKind};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Subject;
-use super::parking::{PARK_FOR, counts, done, item, key, latest_only, orphan, rules};
+use super::orphans::{PARK_FOR, counts, done, item, key, latest_only, orphan, rules};
 use crate::error::Class;
 use crate::inbox::ledger::{NoticeState, ParkedSelector, Retention, Selector};
 use crate::inbox::{AtDeadline, DeliveryId, Fate, Orphan, ParkRules};
