@@ -10,6 +10,10 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+// So that a file that tests elsewhere take in, too, says the same in here.
+#[cfg(test)]
+extern crate self as longshore;
+
 pub mod cli;
 pub mod daemon;
 

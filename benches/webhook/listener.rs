@@ -14,16 +14,17 @@ use longshore::feed::webhook::{
     WebhookSettings,
 };
 use longshore::inbox::ledger::Ledger as _;
-use longshore::inbox::{
-    ClaimKey, ClaimRequest, Claimed, DeliveryId, EntityKey, Fate, Finish, Forget, Inbox, InboxError, InboxSettings,
-    Lookup, Orphan, ParkRules, ParkingBounds, Plan, Progress, Receipt, Remarks, SharedInbox, SqliteInbox, Tended,
-};
-use longshore::notice::{FeedName, HeardNotice, Metadata, Notice, NoticeId, SinkName, Verdict};
+use longshore::inbox::{Inbox, InboxError, InboxSettings, ParkingBounds, Receipt, SharedInbox, SqliteInbox};
+use longshore::notice::{FeedName, HeardNotice, Metadata, NoticeId, Verdict};
 use longshore::ops::Context;
 use longshore::pointer::Pointer;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+#[path = "../../src/inbox/stand_in.rs"]
+mod stand_in;
+use stand_in::{Interferes, StandIn};
 
 pub const PATH: &str = "/events";
 pub const SECRET: &str = "Bearer 7d4c1f0e93a84f62b0";
@@ -60,7 +61,7 @@ impl Listener {
         let ca_file = folder.path().join("certificate.pem");
         let shared: SharedInbox = match storing {
             Storing::Durable => Arc::clone(&inbox) as SharedInbox,
-            Storing::Nothing => Arc::new(runtime.block_on(Forgetful::new(&inbox))),
+            Storing::Nothing => Arc::new(StandIn(runtime.block_on(Forgetful::new(&inbox)))),
         };
         let feed = WebhookFeed::new(settings, Context::new(Arc::new(SystemClock)));
         let running = runtime.spawn({
@@ -167,7 +168,11 @@ impl Forgetful {
 }
 
 #[async_trait]
-impl Inbox for Forgetful {
+impl Interferes for Forgetful {
+    fn behind(&self) -> &dyn Inbox {
+        unreachable!("a feed that listens only stores")
+    }
+
     fn now(&self) -> UnixMs {
         SystemClock.now()
     }
@@ -180,77 +185,5 @@ impl Inbox for Forgetful {
         Ok(())
     }
 
-    async fn holds(&self, _: FeedName, _: Vec<String>) -> Result<Vec<bool>, InboxError> {
-        not_asked()
-    }
-
-    async fn newest(&self, _: FeedName, _: Vec<String>) -> Result<Vec<Vec<(String, UnixMs)>>, InboxError> {
-        not_asked()
-    }
-
-    async fn heard_events(&self, _: FeedName, _: Vec<EntityKey>, _: DeliveryId) -> Result<Vec<bool>, InboxError> {
-        not_asked()
-    }
-
-    async fn mark(&self, _: &FeedName) -> Result<Option<String>, InboxError> {
-        not_asked()
-    }
-
-    async fn set_mark(&self, _: &FeedName, _: String) -> Result<(), InboxError> {
-        not_asked()
-    }
-
-    async fn oldest_unfinished(&self, _: &FeedName) -> Result<Option<UnixMs>, InboxError> {
-        not_asked()
-    }
-
-    async fn unplanned(&self, _: usize) -> Result<Vec<Notice>, InboxError> {
-        not_asked()
-    }
-
-    async fn plan(&self, _: Vec<Plan>) -> Result<(), InboxError> {
-        not_asked()
-    }
-
-    async fn claim(&self, _: ClaimRequest) -> Result<Claimed, InboxError> {
-        not_asked()
-    }
-
-    async fn renew(&self, _: ClaimKey, _: UnixMs) -> Result<(), InboxError> {
-        not_asked()
-    }
-
-    async fn progress(&self, _: ClaimKey, _: Progress, _: Remarks) -> Result<(), InboxError> {
-        not_asked()
-    }
-
-    async fn finish(&self, _: ClaimKey, _: Finish, _: Remarks) -> Result<(), InboxError> {
-        not_asked()
-    }
-
-    async fn known(&self, _: SinkName, _: Vec<Lookup>) -> Result<Vec<Vec<bool>>, InboxError> {
-        not_asked()
-    }
-
-    async fn decided(&self, _: DeliveryId, _: u64, _: u64) -> Result<Vec<(u64, Fate)>, InboxError> {
-        not_asked()
-    }
-
-    async fn park(&self, _: ClaimKey, _: ParkRules, _: Vec<Orphan>) -> Result<Vec<Fate>, InboxError> {
-        not_asked()
-    }
-
-    async fn forget_attempts(&self, _: ClaimKey, _: Forget) -> Result<bool, InboxError> {
-        not_asked()
-    }
-
-    async fn tend(&self) -> Result<Tended, InboxError> {
-        not_asked()
-    }
-
     async fn changed(&self) {}
-}
-
-fn not_asked<T>() -> T {
-    unreachable!("a feed that listens only stores")
 }

@@ -44,6 +44,8 @@ mod key_sorter;
 pub mod ledger;
 pub mod parking;
 pub mod sqlite;
+#[cfg(test)]
+pub(crate) mod stand_in;
 
 pub use delivery::{
     Claim, ClaimKey, ClaimRequest, Claimed, DeliveryId, Finish, OnPoison, Ordering, Plan, Progress, RunId, Target,

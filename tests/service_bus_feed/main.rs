@@ -5,6 +5,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod issuer;
+#[path = "../../src/inbox/stand_in.rs"]
+mod stand_in;
 mod watched;
 mod world;
 

@@ -6,14 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longshore::clock::{SystemClock, UnixMs};
-use longshore::inbox::{
-    ClaimKey, ClaimRequest, Claimed, DeliveryId, EntityKey, Fate, Finish, Forget, Inbox, InboxError, InboxSettings,
-    Lookup, Orphan, ParkRules, Plan, Progress, Receipt, Remarks, SqliteInbox, Tended,
-};
-use longshore::notice::{FeedName, HeardNotice, Notice, NoticeId, SinkName};
+use longshore::inbox::{Inbox, InboxError, InboxSettings, Receipt, SqliteInbox};
+use longshore::notice::{HeardNotice, NoticeId};
 use tokio::sync::watch;
 
 use crate::common::wait::in_time;
+use crate::stand_in::Interferes;
 
 /// What an inbox was asked, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,9 +95,9 @@ impl WatchedInbox {
 }
 
 #[async_trait]
-impl Inbox for WatchedInbox {
-    fn now(&self) -> UnixMs {
-        self.inner.now()
+impl Interferes for WatchedInbox {
+    fn behind(&self) -> &dyn Inbox {
+        &self.inner
     }
 
     async fn store(&self, batch: Vec<HeardNotice>) -> Result<Vec<Receipt>, InboxError> {
@@ -117,82 +115,5 @@ impl Inbox for WatchedInbox {
     async fn settled(&self, notices: Vec<NoticeId>, at: UnixMs) -> Result<(), InboxError> {
         self.asked.send_modify(|asked| asked.push(Asked::Settled(notices.len())));
         self.inner.settled(notices, at).await
-    }
-
-    async fn holds(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<bool>, InboxError> {
-        self.inner.holds(feed, prefixes).await
-    }
-
-    async fn newest(&self, feed: FeedName, prefixes: Vec<String>) -> Result<Vec<Vec<(String, UnixMs)>>, InboxError> {
-        self.inner.newest(feed, prefixes).await
-    }
-
-    async fn heard_events(
-        &self,
-        feed: FeedName,
-        keys: Vec<EntityKey>,
-        delivery: DeliveryId,
-    ) -> Result<Vec<bool>, InboxError> {
-        self.inner.heard_events(feed, keys, delivery).await
-    }
-
-    async fn mark(&self, feed: &FeedName) -> Result<Option<String>, InboxError> {
-        self.inner.mark(feed).await
-    }
-
-    async fn set_mark(&self, feed: &FeedName, mark: String) -> Result<(), InboxError> {
-        self.inner.set_mark(feed, mark).await
-    }
-
-    async fn oldest_unfinished(&self, feed: &FeedName) -> Result<Option<UnixMs>, InboxError> {
-        self.inner.oldest_unfinished(feed).await
-    }
-
-    async fn unplanned(&self, limit: usize) -> Result<Vec<Notice>, InboxError> {
-        self.inner.unplanned(limit).await
-    }
-
-    async fn plan(&self, plans: Vec<Plan>) -> Result<(), InboxError> {
-        self.inner.plan(plans).await
-    }
-
-    async fn claim(&self, request: ClaimRequest) -> Result<Claimed, InboxError> {
-        self.inner.claim(request).await
-    }
-
-    async fn renew(&self, key: ClaimKey, until: UnixMs) -> Result<(), InboxError> {
-        self.inner.renew(key, until).await
-    }
-
-    async fn progress(&self, key: ClaimKey, progress: Progress, remarks: Remarks) -> Result<(), InboxError> {
-        self.inner.progress(key, progress, remarks).await
-    }
-
-    async fn finish(&self, key: ClaimKey, finish: Finish, remarks: Remarks) -> Result<(), InboxError> {
-        self.inner.finish(key, finish, remarks).await
-    }
-
-    async fn known(&self, sink: SinkName, lookups: Vec<Lookup>) -> Result<Vec<Vec<bool>>, InboxError> {
-        self.inner.known(sink, lookups).await
-    }
-
-    async fn decided(&self, delivery: DeliveryId, first: u64, last: u64) -> Result<Vec<(u64, Fate)>, InboxError> {
-        self.inner.decided(delivery, first, last).await
-    }
-
-    async fn park(&self, key: ClaimKey, rules: ParkRules, orphans: Vec<Orphan>) -> Result<Vec<Fate>, InboxError> {
-        self.inner.park(key, rules, orphans).await
-    }
-
-    async fn forget_attempts(&self, key: ClaimKey, what: Forget) -> Result<bool, InboxError> {
-        self.inner.forget_attempts(key, what).await
-    }
-
-    async fn tend(&self) -> Result<Tended, InboxError> {
-        self.inner.tend().await
-    }
-
-    async fn changed(&self) {
-        self.inner.changed().await;
     }
 }

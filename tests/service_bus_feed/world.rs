@@ -20,6 +20,7 @@ use crate::common::net;
 use crate::common::process::LIMIT;
 use crate::common::wait::in_time;
 use crate::issuer::TestTokens;
+use crate::stand_in::StandIn;
 use crate::watched::WatchedInbox;
 
 pub const TOPIC: &str = "export";
@@ -29,7 +30,7 @@ pub const PATH: &str = "export/Subscriptions/shop";
 pub struct World {
     pub broker: Arc<Broker>,
     pub tokens: Arc<TestTokens>,
-    pub inbox: Arc<WatchedInbox>,
+    pub inbox: Arc<StandIn<WatchedInbox>>,
     pub context: Context,
     pub feed: Arc<ServiceBusFeed>,
     pub settings: ServiceBusSettings,
@@ -82,7 +83,7 @@ pub async fn world(setup: Setup) -> World {
     let context = Context::new(Arc::new(SystemClock));
     let broker = Arc::new(Broker::start(broker).await.expect("the broker starts"));
     let tokens = Arc::new(TestTokens::new(Arc::clone(&broker), life, heals, tls));
-    let inbox = Arc::new(WatchedInbox::open(folder.path()));
+    let inbox = Arc::new(StandIn(WatchedInbox::open(folder.path())));
     let feed =
         Arc::new(ServiceBusFeed::new(settings.clone(), Arc::clone(&tokens) as Arc<dyn TokenSource>, context.clone()));
     World {
