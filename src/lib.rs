@@ -17,6 +17,10 @@ extern crate self as longshore;
 pub mod cli;
 pub mod daemon;
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub mod config;
 
 #[cfg(feature = "sandbox")]
@@ -40,6 +44,8 @@ pub mod clock;
 pub mod error;
 pub mod fail_point;
 mod globs;
+#[cfg(any(test, feature = "fuzzing"))]
+mod hidden;
 pub mod net;
 pub mod notice;
 pub mod pointer;
@@ -49,7 +55,3 @@ pub mod retry_after;
 pub mod secret;
 pub mod steady;
 mod write_ahead;
-
-#[cfg(any(test, feature = "fuzzing"))]
-#[doc(hidden)]
-pub mod fuzzing;

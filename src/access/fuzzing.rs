@@ -6,7 +6,7 @@ use super::{
     BlobAccess, ConnectionString, ServiceBusAccess, TokenSet, read_address, sas as signature, temporary_endpoints,
 };
 use crate::clock::UnixMs;
-use crate::fuzzing::assert_hidden;
+use crate::hidden::assert_hidden;
 use crate::secret::Secret;
 
 const NOW: UnixMs = UnixMs(1_700_000_000_000);

@@ -9,7 +9,7 @@ use super::announcement::{self, RawMessage};
 use super::guard::{FRAME_BYTES_MAX, Filter, Mark, is_certain};
 use crate::blob_type::BlobTypeFilter;
 use crate::clock::UnixMs;
-use crate::fuzzing::assert_hidden;
+use crate::hidden::assert_hidden;
 use crate::notice::{FeedName, Verdict};
 
 /// A body is the metadata of a file, or is kept with its reason; neither way does a token reach the notice.
