@@ -1,7 +1,5 @@
 //! Walks the vendor's chain for `check --connect`: one step after the other, the first failure ends it.
 
-use std::time::Instant;
-
 use super::certificates::Found;
 use super::chain::Chain;
 use super::origin::Answer;
@@ -9,76 +7,61 @@ use super::skew::Skew;
 use super::tenant_service::Reply;
 use super::{AccessError, IdentitySettings, ServiceBusAccess};
 use crate::clock::UnixMs;
-use crate::probe::{Finding, Step};
+use crate::probe::{Finding, Step, Walk};
 
 const STEPS: [&str; 5] =
     ["certificate found", "Entra token obtained", "TenantService answers", "tokens are valid", "clock agrees"];
 
-/// The steps so far.
-struct Walk {
-    steps: Vec<Step>,
-    began: Instant,
+/// Ends with `error`; the clock is still reported if an answer told it.
+fn fail(mut walk: Walk, error: &AccessError, skew: Option<Skew>) -> Vec<Step> {
+    let remedy = error.remedy().unwrap_or("see the text of the error").to_owned();
+    walk.next(Finding::Bad { error: error.message().to_owned(), remedy });
+    // All but the clock.
+    walk.skip_all_but(1);
+    end(walk, skew)
 }
 
-impl Walk {
-    fn add(&mut self, finding: Finding) {
-        let name = STEPS[self.steps.len()].to_owned();
-        let now = Instant::now();
-        self.steps.push(Step { name, took: now.duration_since(self.began), finding });
-        self.began = now;
-    }
-
-    /// Ends with `error`; the clock is still reported if an answer told it.
-    fn fail(mut self, error: &AccessError, skew: Option<Skew>) -> Vec<Step> {
-        let remedy = error.remedy().unwrap_or("see the text of the error").to_owned();
-        self.add(Finding::Bad { error: error.message().to_owned(), remedy });
-        while self.steps.len() < STEPS.len() - 1 {
-            self.add(Finding::Skipped);
-        }
-        self.end(skew)
-    }
-
-    fn end(mut self, skew: Option<Skew>) -> Vec<Step> {
-        self.add(match skew {
-            None => Finding::Skipped,
-            Some(skew) if skew.is_large() => Finding::Warning {
-                seen: format!("this machine's clock {}", skew.describe()),
-                remedy: "check its time synchronisation: tokens and assertions carry times".to_owned(),
-            },
-            Some(skew) => Finding::Good { seen: format!("this machine's clock {}", skew.describe()) },
-        });
-        self.steps
-    }
+fn end(mut walk: Walk, skew: Option<Skew>) -> Vec<Step> {
+    let finding = match skew {
+        None => Finding::Skipped,
+        Some(skew) if skew.is_large() => Finding::Warning {
+            seen: format!("this machine's clock {}", skew.describe()),
+            remedy: "check its time synchronisation: tokens and assertions carry times".to_owned(),
+        },
+        Some(skew) => Finding::Good { seen: format!("this machine's clock {}", skew.describe()) },
+    };
+    walk.next(finding);
+    walk.end()
 }
 
 /// Walks `chain` from certificate to tokens.
 pub(super) async fn walk(chain: &Chain) -> (Vec<Step>, Option<Answer>) {
-    let mut walk = Walk { steps: Vec::with_capacity(STEPS.len()), began: Instant::now() };
+    let mut walk = Walk::along(&STEPS);
     let clock = &chain.context.clock;
     let found = match chain.certificates().await {
         Ok(found) => found,
-        Err(error) => return (walk.fail(&error, None), None),
+        Err(error) => return (fail(walk, &error, None), None),
     };
-    walk.add(certificates(&found, &chain.identity, clock.now()));
+    walk.next(certificates(&found, &chain.identity, clock.now()));
 
     // A cached token would prove nothing.
     let obtained = match chain.entra.token(Ok(&found.usable), true).await {
         Ok(obtained) => obtained,
-        Err(error) => return (walk.fail(&error, chain.entra.take_skew()), None),
+        Err(error) => return (fail(walk, &error, chain.entra.take_skew()), None),
     };
     let with = obtained.certificate.as_deref().unwrap_or("a certificate");
     let seen = format!("{} accepted {with}; valid until {}", chain.entra.endpoint(), obtained.token.expires);
-    walk.add(Finding::Good { seen });
+    walk.good(seen);
 
     let (reply, skew) = chain.tenant_service.ask(&obtained.token).await;
     let skew = skew.or(chain.entra.take_skew());
     let answer = match reply {
         Ok(Reply::Tokens(answer)) => answer,
-        Ok(Reply::TokenRefused(error)) | Err(error) => return (walk.fail(&error, skew), None),
+        Ok(Reply::TokenRefused(error)) | Err(error) => return (fail(walk, &error, skew), None),
     };
-    walk.add(Finding::Good { seen: endpoints(&answer) });
-    walk.add(validity(&answer, clock.now()));
-    (walk.end(skew), Some(answer))
+    walk.good(endpoints(&answer));
+    walk.next(validity(&answer, clock.now()));
+    (end(walk, skew), Some(answer))
 }
 
 /// Whether a certificate is there that can be used, and for how long.

@@ -1,15 +1,11 @@
 //! Walks the chain to the subscription for `longshore check --connect`. Attaches without credit: consumes nothing.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
 use crate::access::{TokenSet, TokenSource};
 use crate::feed::service_bus::ServiceBusSettings;
 use crate::feed::service_bus::fault::Fault;
 use crate::feed::service_bus::link::{Link, step, subscription_path};
 use crate::feed::service_bus::stream::{Route, dress, open_tcp};
-use crate::probe::{Finding, Step};
+use crate::probe::{Finding, Step, Walk};
 
 /// The names of the steps, in order.
 const STEPS: [&str; 6] = [
@@ -23,15 +19,13 @@ const STEPS: [&str; 6] = [
 
 /// Tries each step; those behind a failed one are skipped.
 pub(super) async fn walk(settings: &ServiceBusSettings, tokens: &dyn TokenSource) -> Vec<Step> {
-    let mut walk = Walk { steps: Vec::with_capacity(STEPS.len()), started: Instant::now() };
+    let mut walk = Walk::along(&STEPS);
     // A fault is written down as the step that it ended.
     if let Err(fault) = try_all(&mut walk, settings, tokens).await {
-        walk.bad(&fault);
+        walk.next(Finding::Bad { error: fault.to_string(), remedy: fault.remedy() });
     }
-    for name in &STEPS[walk.steps.len()..] {
-        walk.steps.push(Step { name: (*name).to_owned(), took: Duration::ZERO, finding: Finding::Skipped });
-    }
-    walk.steps
+    walk.skip_all_but(0);
+    walk.end()
 }
 
 async fn try_all(walk: &mut Walk, settings: &ServiceBusSettings, tokens: &dyn TokenSource) -> Result<(), Fault> {
@@ -66,25 +60,4 @@ async fn try_all(walk: &mut Walk, settings: &ServiceBusSettings, tokens: &dyn To
     drop(cbs);
     link.close(receiver).await;
     Ok(())
-}
-
-struct Walk {
-    steps: Vec<Step>,
-    started: Instant,
-}
-
-impl Walk {
-    fn good(&mut self, seen: String) {
-        self.push(Finding::Good { seen });
-    }
-
-    fn bad(&mut self, fault: &Fault) {
-        self.push(Finding::Bad { error: fault.to_string(), remedy: fault.remedy() });
-    }
-
-    fn push(&mut self, finding: Finding) {
-        let name = STEPS[self.steps.len()].to_owned();
-        self.steps.push(Step { name, took: self.started.elapsed(), finding });
-        self.started = Instant::now();
-    }
 }

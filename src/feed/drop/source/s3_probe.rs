@@ -4,41 +4,27 @@
 use std::sync::Arc;
 
 use object_store::{Error, ObjectStoreExt as _, PutPayload};
-use tokio::time::Instant;
 
 use super::contract::{After, FILES_MAX, Source as _, SourceError};
 use super::remote::STEP_MAX;
 use super::s3::{Doing, READ, S3, S3Settings};
-use crate::probe::{Finding, Step};
+use crate::probe::{Finding, Step, Walk};
 
 const PUT: Doing = Doing { what: "writing", right: "s3:PutObject" };
 
 /// Walks the way: secrets, listing, reading, and what is done with files afterwards.
 pub(super) async fn walk(settings: &S3Settings, after: &After) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut began = Instant::now();
+    let mut walk = Walk::begin();
     let mut add = |name: &str, found: Result<String, SourceError>| {
         let is_good = found.is_ok();
-        let finding = match found {
-            Ok(seen) => Finding::Good { seen },
-            Err(SourceError::Refused { object, reason, remedy }) => {
-                Finding::Bad { error: format!("{object}: {reason}"), remedy }
-            }
-            Err(error) => Finding::Bad {
-                remedy: "look at `source`, `endpoint` and `region` of the feed, at the firewall, and whether the store is up"
-                    .to_owned(),
-                error: error.to_string(),
-            },
-        };
-        steps.push(Step { name: name.to_owned(), took: began.elapsed(), finding });
-        began = Instant::now();
+        walk.step(name, finding(found));
         is_good
     };
     let mut folder = match S3::open(settings, &Arc::new(settings.connection())) {
         Ok(folder) => folder,
         Err(error) => {
             add("key readable", Err(error));
-            return steps;
+            return walk.end();
         }
     };
     add("key readable", Ok("access key and its secret".to_owned()));
@@ -46,7 +32,7 @@ pub(super) async fn walk(settings: &S3Settings, after: &After) -> Vec<Step> {
         Ok(listed) => listed,
         Err(error) => {
             add("folder listed", Err(error));
-            return steps;
+            return walk.end();
         }
     };
     add("folder listed", Ok(format!("{settings}, {} files in it", listed.len())));
@@ -73,7 +59,22 @@ pub(super) async fn walk(settings: &S3Settings, after: &After) -> Vec<Step> {
             }
         }
     }
-    steps
+    walk.end()
+}
+
+fn finding(found: Result<String, SourceError>) -> Finding {
+    match found {
+        Ok(seen) => Finding::Good { seen },
+        Err(SourceError::Refused { object, reason, remedy }) => {
+            Finding::Bad { error: format!("{object}: {reason}"), remedy }
+        }
+        Err(error) => Finding::Bad {
+            remedy:
+                "look at `source`, `endpoint` and `region` of the feed, at the firewall, and whether the store is up"
+                    .to_owned(),
+            error: error.to_string(),
+        },
+    }
 }
 
 async fn read_a_byte(folder: &S3, name: &str) -> Result<(), SourceError> {
