@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore::access::{TokenSet, TokenSource as _, VendorTokens};
+use longshore::access::{Keeper, TokenSet, TokenSource as _, vendor_tokens};
 use longshore::clock::SystemClock;
 use longshore::error::{Class, Classify as _};
 use longshore::net::{HttpLimits, http_client};
@@ -21,7 +21,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 struct Bench {
     sandbox: Sandbox,
     context: Context,
-    tokens: Arc<VendorTokens>,
+    tokens: Arc<Keeper>,
     client: reqwest::Client,
     blob: Url,
 }
@@ -35,7 +35,7 @@ impl Bench {
         tenant_service.refresh_interval_min = Duration::ZERO;
         let stop = CancellationToken::new();
         let tokens =
-            VendorTokens::spawn(sandbox.identity_settings(), tenant_service, &context, &stop).expect("good settings");
+            vendor_tokens(sandbox.identity_settings(), tenant_service, &context, &stop).expect("good settings");
         let client = http_client(Some(sandbox.ca_file()), HttpLimits::default()).expect("a client");
         let blob = sandbox
             .put_blob("Item/2026-03-01/a b%+.jsonl", Content::Bytes(b"{}\n"[..].into()), "application/x-jsonlines")

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::azurite::{ACCOUNT, Azurite};
 use common::net::{client, free_address};
 use common::wait::{in_time, until_async};
-use longshore::access::{TokenSource as _, VendorTokens};
+use longshore::access::{TokenSource as _, vendor_tokens};
 use longshore::clock::{Clock as _, SystemClock, UnixMs};
 use longshore::error::{Class, Classify as _};
 use longshore::notice::{FeedName, Metadata, Notice, NoticeId};
@@ -118,7 +118,7 @@ async fn downloads_from_azurite_survive_tokens_that_expire_and_keys_that_are_rot
     tenant_service.refresh_ahead = Duration::from_secs(1);
     tenant_service.refresh_interval_min = Duration::ZERO;
     let stop = CancellationToken::new();
-    let tokens = VendorTokens::spawn(sandbox.identity_settings(), tenant_service, &context, &stop).expect("tokens");
+    let tokens = vendor_tokens(sandbox.identity_settings(), tenant_service, &context, &stop).expect("tokens");
     let fetch = FetchSettings { resumes_max: 1_000, ..FetchSettings::default() };
     let opener =
         PayloadOpener::new(fetch, PayloadLimits::default(), Some(tokens.clone()), context.clone()).expect("an opener");

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use longshore::access::VendorTokens;
+use longshore::access::vendor_tokens;
 use longshore::clock::{Clock as _, SystemClock};
 use longshore::error::{Class, Classify as _};
 use longshore::notice::{FeedName, Metadata, Notice, NoticeId};
@@ -40,7 +40,7 @@ impl Vendor {
         let mut tenant_service = sandbox.tenant_service_settings();
         tenant_service.refresh_interval_min = Duration::ZERO;
         let stop = CancellationToken::new();
-        let tokens = VendorTokens::spawn(sandbox.identity_settings(), tenant_service, &context, &stop).expect("tokens");
+        let tokens = vendor_tokens(sandbox.identity_settings(), tenant_service, &context, &stop).expect("tokens");
         let fetch = FetchSettings { ca_file: Some(sandbox.ca_file().to_owned()), ..FetchSettings::default() };
         let opener = PayloadOpener::new(fetch, limits, Some(tokens), context).expect("an opener");
         Self { sandbox, opener, _stop: stop.drop_guard() }

@@ -13,13 +13,14 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::backoff::Jitter;
 use super::origin::{Answer, Origin};
 use super::refresh::{Ends, Outcome, Task, Timing};
-use super::{AccessError, TokenSet};
+use super::{AccessError, TokenSet, TokenSource};
 use crate::error::Class;
 use crate::ops::Context;
 use crate::ops::metrics::ComputedGauge;
@@ -29,7 +30,7 @@ use crate::probe::Step;
 const PART: &str = "tokens";
 
 /// The tokens in force, and the task that renews them.
-pub(super) struct Keeper {
+pub struct Keeper {
     origin: Arc<dyn Origin>,
     /// The generation that somebody wants; zero while nobody does.
     demand: watch::Sender<u64>,
@@ -48,12 +49,12 @@ impl fmt::Debug for Keeper {
 
 impl Keeper {
     /// Starts the task. It ends with `stop`, or when the keeper is dropped.
-    pub fn spawn(origin: Arc<dyn Origin>, timing: Timing, context: &Context, stop: &CancellationToken) -> Self {
+    pub(super) fn spawn(origin: Arc<dyn Origin>, timing: Timing, context: &Context, stop: &CancellationToken) -> Self {
         Self::spawn_with(origin, timing, context, stop, Jitter::random())
     }
 
     /// As [`Keeper::spawn`], with chance of the caller's choosing.
-    pub fn spawn_with(
+    pub(super) fn spawn_with(
         origin: Arc<dyn Origin>,
         timing: Timing,
         context: &Context,
@@ -79,27 +80,6 @@ impl Keeper {
         let task = Task::new(origin, timing, context.clone(), part, jitter, ends);
         tokio::spawn(task.run(stop));
         keeper
-    }
-
-    pub async fn current(&self) -> Result<Arc<TokenSet>, AccessError> {
-        self.at_least(1).await
-    }
-
-    pub async fn refused(&self, generation: u64) -> Result<Arc<TokenSet>, AccessError> {
-        // A generation that was never handed out (of an earlier process, say) asks for the next one, not for a far one.
-        let newest = self.tokens.borrow().as_ref().map_or(0, |tokens| tokens.generation);
-        self.at_least(generation.min(newest).saturating_add(1)).await
-    }
-
-    pub fn watch(&self) -> watch::Receiver<Option<Arc<TokenSet>>> {
-        self.tokens.clone()
-    }
-
-    pub async fn probe(&self) -> Vec<Step> {
-        let (steps, answer) = self.origin.probe().await;
-        // Whoever asks for the first tokens next gets these: the origin is not to be asked twice within minutes.
-        *self.probed.lock().unwrap_or_else(PoisonError::into_inner) = answer;
-        steps
     }
 
     /// The tokens in force once they are of `wanted` or later; an error as soon as an attempt fails.
@@ -134,6 +114,30 @@ impl Keeper {
 
     fn in_force(&self, wanted: u64) -> Option<Arc<TokenSet>> {
         self.tokens.borrow().clone().filter(|tokens| tokens.generation >= wanted)
+    }
+}
+
+#[async_trait]
+impl TokenSource for Keeper {
+    async fn current(&self) -> Result<Arc<TokenSet>, AccessError> {
+        self.at_least(1).await
+    }
+
+    async fn refused(&self, generation: u64) -> Result<Arc<TokenSet>, AccessError> {
+        // A generation that was never handed out (of an earlier process, say) asks for the next one, not for a far one.
+        let newest = self.tokens.borrow().as_ref().map_or(0, |tokens| tokens.generation);
+        self.at_least(generation.min(newest).saturating_add(1)).await
+    }
+
+    fn watch(&self) -> watch::Receiver<Option<Arc<TokenSet>>> {
+        self.tokens.clone()
+    }
+
+    async fn probe(&self) -> Vec<Step> {
+        let (steps, answer) = self.origin.probe().await;
+        // Whoever asks for the first tokens next gets these: the origin is not to be asked twice within minutes.
+        *self.probed.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+        steps
     }
 }
 

@@ -51,11 +51,12 @@ pub use address::{AddressError, Refusal, read_address};
 pub use connection_string::ConnectionString;
 pub use error::AccessError;
 pub use identity_toolkit::{ApiKey, IdentityToolkit, IdentityToolkitSettings};
+pub use keeper::Keeper;
 pub use patience::Patience;
 pub use probe::look_at_certificates;
 pub use skew::Skew;
-pub use static_tokens::{StaticSettings, StaticTokens};
-pub use vendor::VendorTokens;
+pub use static_tokens::{StaticSettings, static_tokens};
+pub use vendor::vendor_tokens;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::Keeper;
 use super::origin::{Answer, Origin, Why};
 use super::refresh::Timing;
-use super::{AccessError, BlobAccess, ConnectionString, TokenSet, TokenSource};
+use super::{AccessError, BlobAccess, ConnectionString};
 use crate::clock::Clock;
 use crate::error::Class;
 use crate::ops::Context;
@@ -36,42 +35,16 @@ pub struct StaticSettings {
     pub refresh_interval_min: Duration,
 }
 
-/// A [`TokenSource`] that reads its tokens from files, again when they are refused or about to expire. A key in the
-/// connection string signs a fresh token each time.
-#[derive(Debug)]
-pub struct StaticTokens(Keeper);
-
-impl StaticTokens {
-    /// Starts to keep tokens; nothing is read before somebody asks. It ends with `stop`, or when dropped.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    #[must_use]
-    pub fn spawn(settings: StaticSettings, context: &Context, stop: &CancellationToken) -> Arc<Self> {
-        let timing =
-            Timing { refresh_ahead: settings.refresh_ahead, refresh_interval_min: settings.refresh_interval_min };
-        let files = Files { settings, clock: Arc::clone(&context.clock), last: std::sync::Mutex::default() };
-        Arc::new(Self(Keeper::spawn(Arc::new(files), timing, context, stop)))
-    }
-}
-
-#[async_trait]
-impl TokenSource for StaticTokens {
-    async fn current(&self) -> Result<Arc<TokenSet>, AccessError> {
-        self.0.current().await
-    }
-
-    async fn refused(&self, generation: u64) -> Result<Arc<TokenSet>, AccessError> {
-        self.0.refused(generation).await
-    }
-
-    fn watch(&self) -> watch::Receiver<Option<Arc<TokenSet>>> {
-        self.0.watch()
-    }
-
-    async fn probe(&self) -> Vec<Step> {
-        self.0.probe().await
-    }
+/// Starts to keep tokens that are read from files, again when they are refused or about to expire; nothing is read before
+/// somebody asks. A key in the connection string signs a fresh token each time. It ends with `stop`, or when dropped.
+///
+/// # Panics
+/// Outside a tokio runtime.
+#[must_use]
+pub fn static_tokens(settings: StaticSettings, context: &Context, stop: &CancellationToken) -> Arc<Keeper> {
+    let timing = Timing { refresh_ahead: settings.refresh_ahead, refresh_interval_min: settings.refresh_interval_min };
+    let files = Files { settings, clock: Arc::clone(&context.clock), last: std::sync::Mutex::default() };
+    Arc::new(Keeper::spawn(Arc::new(files), timing, context, stop))
 }
 
 #[derive(Debug)]
@@ -155,6 +128,7 @@ impl Origin for Files {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::TokenSource as _;
     use crate::clock::SystemClock;
 
     #[tokio::test]
@@ -178,7 +152,7 @@ mod tests {
             refresh_interval_min: Duration::ZERO,
         };
         let context = Context::new(Arc::new(SystemClock));
-        let tokens = StaticTokens::spawn(settings, &context, &CancellationToken::new());
+        let tokens = static_tokens(settings, &context, &CancellationToken::new());
         let first = tokens.current().await.expect("tokens");
         assert_eq!(first.service_bus.sas.expose(), "SharedAccessSignature sr=x&sig=first");
         assert_eq!(first.blobs.len(), 1);

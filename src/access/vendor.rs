@@ -3,61 +3,36 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::chain::Chain;
 use super::keeper::Keeper;
 use super::origin::{Answer, Origin, Why};
 use super::refresh::Timing;
-use super::{AccessError, IdentitySettings, TenantServiceSettings, TokenSet, TokenSource, probe};
+use super::{AccessError, IdentitySettings, TenantServiceSettings, probe};
 use crate::ops::Context;
 use crate::probe::Step;
 
-/// The vendor's tokens, kept in force. It reports the parts `tokens`, `certificate` and `clock` in the health.
-#[derive(Debug)]
-pub struct VendorTokens(Keeper);
-
-impl VendorTokens {
-    /// Starts to keep tokens; nothing is sent before somebody asks. It ends with `stop`, or when dropped.
-    ///
-    /// # Errors
-    /// When an address in the settings or the CA file cannot be used.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub fn spawn(
-        identity: IdentitySettings,
-        tenant_service: TenantServiceSettings,
-        context: &Context,
-        stop: &CancellationToken,
-    ) -> Result<Arc<Self>, AccessError> {
-        let timing = Timing {
-            refresh_ahead: tenant_service.refresh_ahead,
-            refresh_interval_min: tenant_service.refresh_interval_min,
-        };
-        let chain = Chain::new(identity, &tenant_service, context)?;
-        Ok(Arc::new(Self(Keeper::spawn(Arc::new(chain), timing, context, stop))))
-    }
-}
-
-#[async_trait]
-impl TokenSource for VendorTokens {
-    async fn current(&self) -> Result<Arc<TokenSet>, AccessError> {
-        self.0.current().await
-    }
-
-    async fn refused(&self, generation: u64) -> Result<Arc<TokenSet>, AccessError> {
-        self.0.refused(generation).await
-    }
-
-    fn watch(&self) -> watch::Receiver<Option<Arc<TokenSet>>> {
-        self.0.watch()
-    }
-
-    async fn probe(&self) -> Vec<Step> {
-        self.0.probe().await
-    }
+/// Starts to keep the vendor's tokens in force; nothing is sent before somebody asks. It ends with `stop`, or when
+/// dropped, and reports the parts `tokens`, `certificate` and `clock` in the health.
+///
+/// # Errors
+/// When an address in the settings or the CA file cannot be used.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn vendor_tokens(
+    identity: IdentitySettings,
+    tenant_service: TenantServiceSettings,
+    context: &Context,
+    stop: &CancellationToken,
+) -> Result<Arc<Keeper>, AccessError> {
+    let timing = Timing {
+        refresh_ahead: tenant_service.refresh_ahead,
+        refresh_interval_min: tenant_service.refresh_interval_min,
+    };
+    let chain = Chain::new(identity, &tenant_service, context)?;
+    Ok(Arc::new(Keeper::spawn(Arc::new(chain), timing, context, stop)))
 }
 
 #[async_trait]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::*;
+use crate::access::TokenSource as _;
 use crate::access::fakes::{Issued, Reply, Seen, Server};
 use crate::clock::{Clock, ManualClock, SystemClock};
 use crate::ops::Condition;
@@ -32,7 +33,7 @@ struct Bench {
     folder: tempfile::TempDir,
     clock: ManualClock,
     context: Context,
-    tokens: Arc<VendorTokens>,
+    tokens: Arc<Keeper>,
 }
 
 async fn bench(handler: impl FnMut(&Seen) -> Reply + Send + 'static) -> Bench {
@@ -45,7 +46,7 @@ async fn bench(handler: impl FnMut(&Seen) -> Reply + Send + 'static) -> Bench {
     Bench { server, folder, clock, context, tokens }
 }
 
-fn spawn(server: &Server, certificates: &std::path::Path, context: &Context) -> Arc<VendorTokens> {
+fn spawn(server: &Server, certificates: &std::path::Path, context: &Context) -> Arc<Keeper> {
     let identity = IdentitySettings {
         authority: server.url.join("tenant").expect("a URL"),
         client_id: "me".to_owned(),
@@ -60,7 +61,7 @@ fn spawn(server: &Server, certificates: &std::path::Path, context: &Context) -> 
         refresh_ahead: Duration::from_secs(300),
         refresh_interval_min: Duration::ZERO,
     };
-    VendorTokens::spawn(identity, tenant_service, context, &CancellationToken::new()).expect("good settings")
+    vendor_tokens(identity, tenant_service, context, &CancellationToken::new()).expect("good settings")
 }
 
 impl Bench {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{AccessError, StaticTokens, TokenSource, VendorTokens};
+use crate::access::{AccessError, TokenSource, static_tokens, vendor_tokens};
 use crate::config::{AccessConfig, Config, FeedKind};
 use crate::feed::Feed;
 use crate::feed::bucket::{BucketContent, BucketFeed, BucketSettings};
@@ -165,9 +165,9 @@ fn token_source(
 ) -> Result<Arc<dyn TokenSource>, AccessError> {
     Ok(match access {
         AccessConfig::TenantService { identity, service } => {
-            VendorTokens::spawn((**identity).clone(), service.clone(), context, stop)?
+            vendor_tokens((**identity).clone(), service.clone(), context, stop)?
         }
-        AccessConfig::Files(settings) => StaticTokens::spawn(settings.clone(), context, stop),
+        AccessConfig::Files(settings) => static_tokens(settings.clone(), context, stop),
     })
 }
 
