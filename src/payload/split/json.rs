@@ -6,14 +6,12 @@ use std::io::Read;
 use memchr::memchr2;
 
 use super::batches::Batches;
+use super::pieces::{READ_BYTES, each_piece};
 use super::{Emit, Plan, Stop, json_text};
 use crate::payload::decode::text::Text;
 
-const READ_BYTES: usize = 64 << 10;
-
 /// Splits `text`, a JSON document, into its elements.
 pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_>) -> Result<u64, Stop> {
-    let mut piece = vec![0; READ_BYTES];
     let mut elements = Elements {
         plan,
         batches: Batches::new(plan, emit),
@@ -25,16 +23,8 @@ pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_
         string: None,
         checker: json_text::Checker::default(),
     };
-    let mut offset = None;
-    loop {
-        let count = text.read(&mut piece)?;
-        let at = *offset.get_or_insert(text.mark_bytes());
-        if count == 0 {
-            return elements.end(at);
-        }
-        elements.take(&piece[..count], at)?;
-        offset = Some(at + count as u64);
-    }
+    let end = each_piece(text, |piece, at| elements.take(piece, at))?;
+    elements.end(end)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ mod json;
 mod json_lines;
 mod json_text;
 mod markup;
+mod pieces;
 mod xml;
 mod xml_json;
 mod xml_lines;

@@ -7,11 +7,10 @@ use std::io::Read;
 
 use super::batches::Batches;
 use super::markup::{self, Markup, Seen};
+use super::pieces::each_piece;
 use super::xml_json::{self, Namespaces};
 use super::{Emit, Plan, Stop};
 use crate::payload::decode::text::Text;
-
-const READ_BYTES: usize = 64 << 10;
 
 /// Splits `text` into the elements that are records.
 pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_>) -> Result<u64, Stop> {
@@ -26,17 +25,8 @@ pub(super) fn split<R: Read>(plan: &Plan, text: &mut Text<R>, emit: &mut Emit<'_
         tag_offset: 0,
         body: Vec::new(),
     };
-    let mut piece = vec![0; READ_BYTES];
-    let mut offset = None;
-    loop {
-        let count = text.read(&mut piece)?;
-        let at = *offset.get_or_insert(text.mark_bytes());
-        if count == 0 {
-            return elements.end(at);
-        }
-        elements.take(&piece[..count], at)?;
-        offset = Some(at + count as u64);
-    }
+    let end = each_piece(text, |piece, at| elements.take(piece, at))?;
+    elements.end(end)
 }
 
 /// The record that is being read.
