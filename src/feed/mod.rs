@@ -15,6 +15,7 @@ use crate::probe::Step;
 pub use crate::blob_type as filter;
 
 pub mod bucket;
+mod counters;
 pub mod drop;
 pub mod service_bus;
 pub mod store;

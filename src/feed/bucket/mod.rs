@@ -26,18 +26,18 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::clock::UnixMs;
 use crate::error::{Class, Classify};
 use crate::feed::Feed;
+use crate::feed::counters::Counters;
 use crate::feed::filter::BlobTypeFilter;
 use crate::feed::store::{BucketAccess, Connection};
 use crate::inbox::{Inbox, SharedInbox};
 use crate::notice::FeedName;
-use crate::ops::metrics::{ComputedGauge, FeedLabels};
+use crate::ops::metrics::ComputedGauge;
 use crate::ops::{Condition, Context};
 use crate::probe::{Finding, Step};
 use crate::route::EnvelopeSettings;
@@ -225,7 +225,8 @@ impl Feed for BucketFeed {
     async fn run(&self, inbox: SharedInbox, stop: CancellationToken) {
         let hearing = async {
             let heartbeat = self.context.heartbeats.register(&self.part(), HEARTBEAT_MAX);
-            let counters = Counters::new(self);
+            let metrics = &self.context.metrics;
+            let counters = Counters::new(&self.settings.name, metrics, &metrics.feed_lists);
             self.register_gauge();
             self.say(Condition::Starting);
             let BucketSettings { access, .. } = &self.settings;
@@ -238,7 +239,9 @@ impl Feed for BucketFeed {
                     () = stop.cancelled() => break,
                     ended = look => ended.err(),
                 };
-                counters.count(&looked);
+                counters.count_stored(looked.stored + looked.duplicates, looked.duplicates);
+                counters.count_settled(looked.stored + looked.duplicates);
+                counters.count_asked(looked.pages);
                 failures = if fault.is_some() { failures + 1 } else { 0 };
                 let wait = match &fault {
                     None => self.settings.poll,
@@ -289,33 +292,5 @@ fn show_wait(wait: Duration) -> String {
         0 => format!("{} ms", wait.as_millis()),
         seconds if seconds < 120 => format!("{seconds} s"),
         seconds => format!("{} min", seconds / 60),
-    }
-}
-
-/// The feed's counters, looked up once.
-struct Counters {
-    stored: Counter,
-    duplicates: Counter,
-    settled: Counter,
-    lists: Counter,
-}
-
-impl Counters {
-    fn new(feed: &BucketFeed) -> Self {
-        let labels = FeedLabels { feed: feed.settings.name.to_string() };
-        let metrics = &feed.context.metrics;
-        Self {
-            stored: metrics.notices_stored.get_or_create(&labels).clone(),
-            duplicates: metrics.notices_duplicate.get_or_create(&labels).clone(),
-            settled: metrics.notices_settled.get_or_create(&labels).clone(),
-            lists: metrics.feed_lists.get_or_create(&labels).clone(),
-        }
-    }
-
-    fn count(&self, looked: &Looked) {
-        self.stored.inc_by(looked.stored);
-        self.duplicates.inc_by(looked.duplicates);
-        self.settled.inc_by(looked.stored + looked.duplicates);
-        self.lists.inc_by(looked.pages);
     }
 }

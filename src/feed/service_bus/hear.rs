@@ -16,12 +16,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at
 use tokio_util::sync::CancellationToken;
 
 use crate::fail_point::{FailPoint, reach};
+use crate::feed::counters::Counters;
+use crate::feed::service_bus::ServiceBusFeed;
 use crate::feed::service_bus::announcement;
 use crate::feed::service_bus::batch::{Heard, NotStored, Orphan, Stored};
 use crate::feed::service_bus::fault::Fault;
 use crate::feed::service_bus::guard::Mark;
 use crate::feed::service_bus::stream::Pulse;
-use crate::feed::service_bus::{Counters, ServiceBusFeed};
 use crate::inbox::SharedInbox;
 use crate::notice::{NoticeId, Verdict};
 use crate::ops::Heartbeat;
@@ -283,7 +284,7 @@ impl<'a> Hearing<'a> {
     async fn after_commit(&mut self, done: Result<Stored, NotStored>) -> Result<(), Fault> {
         match done {
             Ok(stored) => {
-                self.counters.count_stored(stored.len(), stored.duplicates());
+                self.counters.count_stored(stored.len() as u64, stored.duplicates() as u64);
                 if self.is_link_gone {
                     self.orphans.extend(stored.into_orphans());
                     return Ok(());
@@ -296,7 +297,7 @@ impl<'a> Hearing<'a> {
                     return Err(Fault::of_settle(&error, self.generation));
                 }
                 let count = stored.len();
-                self.counters.count_settled(count);
+                self.counters.count_settled(count as u64);
                 self.settled.extend(stored.notices());
                 if count > 0 {
                     reach(FailPoint::Settled);

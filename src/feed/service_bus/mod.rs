@@ -26,17 +26,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::access::{TokenSet, TokenSource};
 use crate::feed::Feed;
+use crate::feed::counters::Counters;
 use crate::feed::filter::BlobTypeFilter;
 use crate::inbox::SharedInbox;
 use crate::notice::{FeedName, HeardNotice};
-use crate::ops::metrics::FeedLabels;
 use crate::ops::{Condition, Context, Heartbeat};
 use crate::probe::Step;
 
@@ -138,7 +137,8 @@ impl ServiceBusFeed {
             if let Some(notice) = &after.not_stored {
                 let stored = inbox.store(vec![(**notice).clone()]).await;
                 let receipts = stored.map_err(|error| Fault::Inbox { error, notice: notice.clone() })?;
-                counters.count_stored(receipts.len(), receipts.iter().filter(|receipt| receipt.is_duplicate()).count());
+                let duplicates = receipts.iter().filter(|receipt| receipt.is_duplicate()).count();
+                counters.count_stored(receipts.len() as u64, duplicates as u64);
             }
             self.connect(after.refused).await
         });
@@ -151,7 +151,7 @@ impl ServiceBusFeed {
             Err(fault) => return (fault, Duration::ZERO),
         };
         let since = Instant::now();
-        counters.connections.inc();
+        counters.count_asked(1);
         self.complete_orphans(&mut link, &tokens, inbox, counters, std::mem::take(&mut after.orphans)).await;
         let place = format!("{route}, {}", subscription_path(&tokens.service_bus));
         tracing::info!(place, generation = tokens.generation, "connected");
@@ -193,7 +193,7 @@ impl ServiceBusFeed {
             return;
         }
         tracing::debug!(count, "messages of the lost link completed by their lock tokens");
-        counters.count_settled(count);
+        counters.count_settled(count as u64);
         if let Err(error) = inbox.settled(notices, self.context.clock.now()).await {
             tracing::warn!(%error, "the inbox could not note what was settled");
         }
@@ -237,7 +237,8 @@ impl Feed for ServiceBusFeed {
     async fn run(&self, inbox: SharedInbox, stop: CancellationToken) {
         let hearing = async {
             let heartbeat = self.context.heartbeats.register(&self.part(), HEARTBEAT_MAX);
-            let counters = Counters::new(self);
+            let metrics = &self.context.metrics;
+            let counters = Counters::new(&self.settings.name, metrics, &metrics.feed_connections);
             let mut backoff = Backoff::new(self.settings.reconnect, self.settings.reconnect_reset);
             let mut after = After::default();
             self.say(Condition::Starting);
@@ -305,34 +306,4 @@ struct Connected {
 /// Shows signs of life while `work` waits for something that may rightly take long and ends by itself.
 async fn alive<T>(heartbeat: &Heartbeat, work: impl Future<Output = T>) -> T {
     heartbeat.during(HEARTBEAT_MAX / 10, work).await
-}
-
-/// The feed's counters, looked up once.
-struct Counters {
-    stored: Counter,
-    duplicates: Counter,
-    settled: Counter,
-    connections: Counter,
-}
-
-impl Counters {
-    fn new(feed: &ServiceBusFeed) -> Self {
-        let labels = FeedLabels { feed: feed.settings.name.to_string() };
-        let metrics = &feed.context.metrics;
-        Self {
-            stored: metrics.notices_stored.get_or_create(&labels).clone(),
-            duplicates: metrics.notices_duplicate.get_or_create(&labels).clone(),
-            settled: metrics.notices_settled.get_or_create(&labels).clone(),
-            connections: metrics.feed_connections.get_or_create(&labels).clone(),
-        }
-    }
-
-    fn count_stored(&self, count: usize, duplicates: usize) {
-        self.duplicates.inc_by(duplicates as u64);
-        self.stored.inc_by((count - duplicates) as u64);
-    }
-
-    fn count_settled(&self, count: usize) {
-        self.settled.inc_by(count as u64);
-    }
 }
