@@ -26,7 +26,8 @@ pub struct WorkArgs {
     ///
     /// What is due within ten minutes (or `retry_max` of [work], if that is longer), such as the next attempt of what failed, is
     /// waited for. If all that is left is due later, such as an export that `settle_after` holds back, this ends with exit
-    /// code 75 and says what waits until when. As well outside the hours of work, and behind what was set aside.
+    /// code 75 and says what waits until when. As well outside the hours of work, behind what was set aside, and when it is
+    /// stopped before all is done.
     #[arg(long)]
     pub until_empty: bool,
     /// Work outside the hours of `[work] windows` too
@@ -70,6 +71,13 @@ fn daemon(global: &Global, config: Config, duty: Duty) -> anyhow::Result<ExitCod
         let context = Context::new(Arc::new(SystemClock));
         let ended = daemon::run(config, duty, context, stop).await?;
         Ok(match ended {
+            Ended::Stopped if duty == Duty::Work(Until::Empty) => {
+                let left = left(&select::open_inbox(global)?.1.summary().await?);
+                left.map_or(Exit::Ok, |said| {
+                    eprintln!("{said}");
+                    Exit::Later
+                })
+            }
             Ended::Stopped | Ended::Empty => Exit::Ok,
             Ended::Waits(due) => {
                 eprint!("{}", waits(due, &select::open_inbox(global)?.1.summary().await?));
@@ -89,6 +97,20 @@ fn daemon(global: &Global, config: Config, duty: Duty) -> anyhow::Result<ExitCod
         }
         .into())
     })
+}
+
+/// What a stop came before, if anything: who waited for all of it is not to take it for done.
+fn left(summary: &Summary) -> Option<String> {
+    let deliveries = summary.routes.iter().map(|route| route.ready + route.claimed + route.waiting).sum::<u64>();
+    let heard = summary.notices.heard;
+    let mut left = Vec::new();
+    if deliveries > 0 {
+        left.push(plural(deliveries, "delivery"));
+    }
+    if heard > 0 {
+        left.push(format!("{} without a plan yet", plural(heard, "notice")));
+    }
+    (!left.is_empty()).then(|| format!("stopped before all was done: {} left; run this again", left.join(" and ")))
 }
 
 /// What still waits, and until when.

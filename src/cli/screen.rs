@@ -28,10 +28,14 @@ pub fn number(n: u64) -> String {
     text
 }
 
-/// `1 notice`, `2 notices`.
+/// `1 notice`, `2 notices`, `2 deliveries`.
 #[must_use]
 pub fn plural(n: u64, one: &str) -> String {
-    format!("{} {one}{}", number(n), if n == 1 { "" } else { "s" })
+    match one.strip_suffix('y') {
+        _ if n == 1 => format!("{} {one}", number(n)),
+        Some(stem) if !stem.ends_with(['a', 'e', 'i', 'o', 'u']) => format!("{} {stem}ies", number(n)),
+        _ => format!("{} {one}s", number(n)),
+    }
 }
 
 /// A size: `512 B`, `1.4 MiB`.
@@ -219,6 +223,10 @@ mod tests {
         let sizes = [0, 1023, 1024, 1_500_000, (1 << 20) - 1, 3 << 40].map(size);
         assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.4 MiB", "1.0 MiB", "3.0 TiB"]);
         assert_eq!([plural(1, "notice"), plural(1200, "notice")], ["1 notice", "1,200 notices"]);
+        assert_eq!(
+            [plural(2, "delivery"), plural(1, "delivery"), plural(2, "day")],
+            ["2 deliveries", "1 delivery", "2 days"]
+        );
     }
 
     #[test]

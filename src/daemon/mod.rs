@@ -96,9 +96,9 @@ pub async fn run_parts(
     let mut servants = JoinSet::new();
     context.health.set("inbox", Condition::Good { note: config.inbox.path.display().to_string() });
     let before_metrics = keeper::InboxGauges::register(Arc::clone(&parts.ledger), &context);
-    if let Some(address) = config.ops.listen {
-        let listener = TcpListener::bind(address).await.map_err(|source| BuildError::Listen { address, source })?;
-        tracing::info!(address = %listener.local_addr().unwrap_or(address), "serving health and metrics");
+    if let Some(listener) = listener(config, duty, &context).await? {
+        let address = listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+        tracing::info!(address, "serving health and metrics");
         let server = ops::http::serve(listener, context.clone(), before_metrics, end.clone());
         servants.spawn(async move {
             if let Err(error) = server.await {
@@ -158,5 +158,24 @@ pub async fn run_parts(
     match why.get() {
         Some(error) => Err(error.clone().into()),
         None => Ok(ended),
+    }
+}
+
+/// Where health and metrics are served, if at all. A process that only works does so without them while another has the
+/// address, such as the one that hears by the same configuration.
+async fn listener(config: &Config, duty: Duty, context: &Context) -> Result<Option<TcpListener>, BuildError> {
+    let Some(address) = config.ops.listen else { return Ok(None) };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if matches!(duty, Duty::Work(_)) && error.kind() == std::io::ErrorKind::AddrInUse => {
+            let reason = format!(
+                "another process serves its own on {address}, such as `longshore listen`; where this one's are wanted \
+                 too, give it a configuration with another `listen` in [ops]"
+            );
+            tracing::warn!("no health and metrics of this process: {reason}");
+            context.health.set("metrics", Condition::Degraded { reason });
+            Ok(None)
+        }
+        Err(error) => Err(BuildError::Listen { address, error }),
     }
 }

@@ -44,13 +44,13 @@ pub enum BuildError {
     Net(#[from] NetError),
     /// The address of health and metrics cannot be had.
     #[error(
-        "health and metrics cannot be served on {address}: {source}; set `listen` in [ops] to another address, or to \"\" for none"
+        "health and metrics cannot be served on {address}: {error}; set `listen` in [ops] to another address, or to \"\" for none"
     )]
     Listen {
         /// The address.
         address: SocketAddr,
         /// Why not.
-        source: std::io::Error,
+        error: std::io::Error,
     },
 }
 

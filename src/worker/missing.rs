@@ -84,7 +84,7 @@ impl<'a> Comparison<'a> {
         if now >= due || self.claim.run.0 != 0 || self.claim.woken.is_some() {
             return Ok(());
         }
-        let why = format!("the feed {} may still bring what it holds; it is compared from {due} on", settings.webhook);
+        let why = format!("the feed {} may still bring what it holds; compared from {due} on", settings.webhook);
         Err(Stopped::NotYet { due, why })
     }
 

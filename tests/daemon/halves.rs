@@ -41,6 +41,26 @@ async fn a_listener_and_a_worker_in_two_processes_share_the_inbox() {
     world.assert_each_record_once();
 }
 
+/// As the README runs them: one configuration, whose address of health and metrics only one of them can have.
+#[tokio::test(flavor = "multi_thread")]
+async fn work_goes_on_without_health_where_the_listener_has_its_address() {
+    let mut world = World::new("").await;
+    let address = crate::common::net::free_address();
+    world.tell_on(&address.to_string());
+    let listener = world.start(&["listen"]);
+    listener.listens(address).await;
+    world.publish(2, 10).await;
+    world.wait("two notices are heard", |summary| summary.notices.heard == 2).await;
+    let (status, log) = world.start(&["work", "--until-empty"]).end().await;
+    assert!(status.success() && log.contains("no health and metrics of this process"), "{log}");
+    // Two that hear are a mistake.
+    let (status, said) = world.try_say(&["run"]).await;
+    assert_eq!(status.code(), Some(78), "{said}");
+    assert_eq!(said.matches("(os error").count(), 1, "{said}");
+    listener.stop().await;
+    world.assert_each_record_once();
+}
+
 /// A configuration with one minute of work, twelve hours from now.
 fn far_hours() -> String {
     let now = jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC);

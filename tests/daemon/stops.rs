@@ -53,6 +53,14 @@ async fn a_drain_has_its_time_and_what_is_left_is_given_back() {
     let summary = world.wait("it is ready again", |summary| summary.routes.iter().any(|route| route.ready == 1)).await;
     assert_eq!(summary.notices.open, 1);
 
+    // Who waits for all of it is not to take a stop for that.
+    let work = world.start(&["work", "--until-empty"]);
+    world.wait("it is in work again", |summary| summary.routes.iter().any(|route| route.claimed == 1)).await;
+    work.signal(Signal::TERM);
+    let (status, log) = work.end().await;
+    assert_eq!(status.code(), Some(75), "{log}");
+    assert!(log.contains("stopped before all was done: 1 delivery left; run this again"), "{log}");
+
     world.sandbox.clear_blob_faults();
     let (status, log) = world.start(&["work", "--until-empty"]).end().await;
     assert!(status.success(), "{log}");
