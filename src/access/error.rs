@@ -13,12 +13,14 @@ pub struct AccessError {
     message: String,
     remedy: Option<String>,
     retry_after: Option<Duration>,
+    /// Whether it was asked for again until there was no sense in it.
+    is_final: bool,
 }
 
 impl AccessError {
     /// An error of `class`; `message` says the object and what is wrong with it.
     pub fn new(class: Class, message: impl AsRef<str>) -> Self {
-        Self { class, message: redact(message.as_ref()), remedy: None, retry_after: None }
+        Self { class, message: redact(message.as_ref()), remedy: None, retry_after: None, is_final: false }
     }
 
     /// What to do about it; follows the message in the text.
@@ -40,6 +42,18 @@ impl AccessError {
     pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait;
         self
+    }
+
+    /// The same error, after it was asked for again in vain: whoever called need not begin anew.
+    #[must_use]
+    pub(super) fn for_good(mut self) -> Self {
+        self.is_final = true;
+        self
+    }
+
+    /// Whether it was asked for again in vain.
+    pub(super) fn is_final(&self) -> bool {
+        self.is_final
     }
 
     /// What is wrong, without the remedy.

@@ -28,18 +28,19 @@ impl Patience {
     /// Waits as long as `error` asks for, if it may pass by itself; what was asked for must bear to be done twice.
     ///
     /// # Errors
-    /// `error`, when there is no sense in asking again.
+    /// `error`, when there is no sense in asking again, for whoever called neither.
     pub async fn wait_after(&mut self, error: AccessError) -> Result<(), AccessError> {
         self.tries += 1;
         let may_pass = matches!(error.class(), Class::Transient | Class::Throttled);
-        if !may_pass || self.tries >= TRIES_MAX {
-            return Err(error);
+        if !may_pass || error.is_final() || self.tries >= TRIES_MAX {
+            return Err(error.for_good());
         }
         let wait = after_failure(error.class(), self.tries, error.retry_after(), &self.jitter);
         if wait > WAIT_MAX {
-            return Err(error);
+            return Err(error.for_good());
         }
-        tracing::warn!(wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "asked again: {error}");
+        // The error's own advice may be to try again later.
+        tracing::warn!("{}; asking again in {:.1} s", error.message(), wait.as_secs_f32());
         tokio::time::sleep(wait).await;
         Ok(())
     }
@@ -58,6 +59,24 @@ mod tests {
             tries += 1;
         }
         tries
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_asked_for_in_vain_another_does_not_ask_for_again() {
+        let (mut outer, mut tries) = (Patience::default(), 0);
+        loop {
+            let mut inner = Patience::default();
+            let failed = loop {
+                tries += 1;
+                if let Err(error) = inner.wait_after(AccessError::new(Class::Transient, "no")).await {
+                    break error;
+                }
+            };
+            if outer.wait_after(failed).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(tries, TRIES_MAX);
     }
 
     #[tokio::test(start_paused = true)]
