@@ -26,7 +26,7 @@ impl Server {
 }
 
 /// Writes a certificate with its key, and returns where they lie together, and the certificate alone.
-fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
+pub fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     let made = net::certificate();
     let (both, alone) = (folder.join("both.pem"), folder.join("alone.pem"));
     std::fs::write(&both, made.cert.pem() + &made.signing_key.serialize_pem()).expect("written");

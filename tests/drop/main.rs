@@ -14,6 +14,7 @@ mod s3;
 mod s3_replaced;
 mod sftp;
 mod sshd;
+mod ways;
 mod world;
 
 #[path = "../bucket/front.rs"]

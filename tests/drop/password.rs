@@ -41,14 +41,15 @@ async fn a_wrong_password_is_told_with_its_file_and_the_right_one_is_taken_up_wi
         let world = world(&server, "wrong\n");
         lay(&server.drop("day.zip"), day(1));
         let file = world.path("password").display().to_string();
-        let expected =
-            ["the server does not let \"longshore\" in", &format!("look whether {file} holds what it expects")];
+        let expected = ["the server does not let \"longshore\" in", &format!("look whether {file} holds its password")];
         let (status, said) = world.try_say(&["check", "--connect"]).await;
         assert!(!status.success() && expected.iter().all(|part| said.contains(part)), "{said}");
+        assert_eq!(said.matches(expected[1]).count(), 1, "what to do is said once: {said}");
         let daemon = world.run();
         daemon.until("it says so", || expected.iter().all(|part| daemon.log().contains(part))).await;
         world.write("password", "secret\n");
         world.wait_finished(2).await;
+        daemon.says("all is well again after").await;
         daemon.stop().await;
         world.assert_each_once([1]);
     }

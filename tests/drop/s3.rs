@@ -60,7 +60,7 @@ async fn a_zip_in_a_bucket_is_delivered_and_moved_and_what_was_moved_before_stay
     for seen in [
         "LIST requests a day",
         "key readable",
-        "s3://exports/in/net core, 1 files",
+        "s3://exports/in/net core, 1 file in it",
         "files readable",
         "originals deleted",
     ] {

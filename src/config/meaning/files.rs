@@ -88,6 +88,17 @@ impl Rules<'_, '_> {
         Some(path)
     }
 
+    /// A file that holds no secret.
+    pub(super) fn public_file(&mut self, key: &str, written: &Spanned<PathText>) -> Option<PathBuf> {
+        let path = self.path_of(key, written)?;
+        if self.surroundings.files == Files::Checked
+            && let Err(error) = File::open(&path)
+        {
+            self.unreadable(key, written, &path, &error.to_string());
+        }
+        Some(path)
+    }
+
     /// A PEM file with a certificate and its key, or a folder of such files.
     pub(super) fn certificates(&mut self, key: &str, written: &Spanned<PathText>) -> Option<PathBuf> {
         let path = self.path_of(key, written)?;

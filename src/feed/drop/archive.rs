@@ -59,7 +59,7 @@ const READ_BYTES: usize = 64 << 10;
 /// Looks through a whole archive; blocks for as long as that takes.
 pub(super) fn look<R: Read + Seek>(mut file: R, limits: &ArchiveLimits, files: &FileFilter) -> io::Result<Looked> {
     let Some(directory) = Directory::find(&mut file)? else {
-        return Ok(broken("it has no central directory at its end"));
+        return Ok(broken("its end is missing, with the list of what is in it (its central directory)"));
     };
     let entries_max = limits.entries_max as u64;
     if directory.entries > entries_max {

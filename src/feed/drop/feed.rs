@@ -69,6 +69,7 @@ impl DropFeed {
         let taker = Taker { site: &self.0, inbox, spool, memory, late: self.late_gauge() };
         let mut looker = Looker { taker, turns, watch: Watch::default(), told };
         let mut trouble_wait = Duration::from_secs(1);
+        let mut in_trouble_since: Option<Instant> = None;
         let mut sweep_at = Instant::now();
         loop {
             heartbeat.beat();
@@ -80,7 +81,10 @@ impl DropFeed {
             let wait = match looker.round(heartbeat, stop).await {
                 Ok(next) => {
                     trouble_wait = Duration::from_secs(1);
-                    self.say(Condition::Good { note: format!("watching {}", self.0.settings.source) });
+                    if let Some(since) = in_trouble_since.take() {
+                        tracing::info!("all is well again after {:.0} s", since.elapsed().as_secs_f32());
+                    }
+                    self.say(Condition::Good { note: self.note(looker.watch.incomplete().len()) });
                     let soon = next.map_or(self.0.settings.poll, |at| at.saturating_duration_since(Instant::now()));
                     soon.min(self.0.settings.poll).max(LOOK_PAUSE)
                 }
@@ -90,6 +94,7 @@ impl DropFeed {
                     if matches!(trouble, Trouble::Source(SourceError::HostKey { .. })) {
                         return Err(trouble);
                     }
+                    in_trouble_since.get_or_insert_with(Instant::now);
                     tracing::warn!(%trouble, class = %trouble.class(), "trying again in {:.0} s", wait.as_secs_f32());
                     self.say(Condition::Degraded { reason: trouble.to_string() });
                     wait
@@ -99,6 +104,22 @@ impl DropFeed {
                 () = stop.cancelled() => return Ok(()),
                 () = alive(heartbeat, tokio::time::sleep(wait)) => {}
             }
+        }
+    }
+
+    /// What is told while all is well: what is not whole waits, for a time.
+    fn note(&self, incomplete: usize) -> String {
+        let settings = &self.0.settings;
+        match incomplete {
+            0 => format!("watching {}", settings.source),
+            1 => format!(
+                "watching {}; a file in it is not whole: `longshore feed list {}`",
+                settings.source, settings.name
+            ),
+            n => format!(
+                "watching {}; {n} files in it are not whole: `longshore feed list {}`",
+                settings.source, settings.name
+            ),
         }
     }
 

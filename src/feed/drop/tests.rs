@@ -149,6 +149,22 @@ async fn a_move_that_was_cut_off_is_done_later_without_taking_the_file_again() {
 }
 
 #[tokio::test]
+async fn health_tells_how_many_files_are_waited_for() {
+    let world = World::new();
+    lay(&world.path("a.zip"), b"PK\x03\x04 half of it");
+    let running = world.run();
+    let said = |text: &str| world.context.health.parts().iter().any(|part| format!("{part:?}").contains(text));
+    until(async || said("a file in it is not whole: `longshore feed list")).await;
+    lay(&world.path("b.zip"), b"PK\x03\x04 half of it, too");
+    until(async || said("2 files in it are not whole")).await;
+    for name in ["a.zip", "b.zip"] {
+        std::fs::remove_file(world.path(name)).expect("removed");
+    }
+    until(async || !said("not whole")).await;
+    running.end().await;
+}
+
+#[tokio::test]
 async fn a_file_with_a_marker_is_taken_once_the_marker_is_there() {
     let mut world = World::new();
     world.settings.marker = Some("{file}.done".to_owned());

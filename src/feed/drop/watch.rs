@@ -120,6 +120,11 @@ impl Incomplete {
         }
     }
 
+    /// How many files that are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Why this version of a file was found not to be whole.
     pub(super) fn reason(&self, name: &str, stamp: &Stamp) -> Option<&str> {
         self.0.get(name).filter(|fault| fault.stamp == *stamp).map(|fault| fault.reason.as_str())

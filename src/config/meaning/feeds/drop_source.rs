@@ -77,7 +77,7 @@ impl Rules<'_, '_> {
                 None
             }
         };
-        let known_hosts = self.path("feed.known_hosts", &feed.known_hosts);
+        let known_hosts = feed.known_hosts.spanned().and_then(|file| self.public_file("feed.known_hosts", file));
         if feed.host_keys.is_absent() && feed.known_hosts.is_absent() {
             let message = "a [[feed]] with an sftp address does not say how the server is known";
             let problem = Problem::new(span, message, "add host_keys = [\"SHA256:…\"]");
@@ -100,7 +100,11 @@ impl Rules<'_, '_> {
             if !is_fingerprint {
                 let shown = self.problems.written(key.span());
                 let message = format!("`feed.host_keys` cannot be {shown}");
-                self.problems.add(Problem::new(key.span(), message, "must be \"SHA256:\" and 43 characters"));
+                self.problems.add(Problem::new(
+                    key.span(),
+                    message,
+                    "must be \"SHA256:\" and 43 characters, as `ssh-keygen -lf` shows it",
+                ));
             }
             keys.push(key.get_ref().clone());
         }
@@ -214,7 +218,7 @@ mod tests {
         let read = |text: &str| place(&Url::parse(text).expect("an address")).map(|place| place.to_string());
         let folder = |text: &str| place(&Url::parse(text).expect("an address")).map(|place| place.folder);
         assert_eq!(read("sftp://net%20core@files.example.com/up").as_deref(), Ok("net core@files.example.com:22/up"));
-        assert_eq!(read("ftps://u@[::1]:2121").as_deref(), Ok("u@::1:2121/."));
+        assert_eq!(read("ftps://u@[::1]:2121").as_deref(), Ok("u@::1:2121/~"));
         assert_eq!(folder("sftp://u@h/~/in/").as_deref(), Ok("in"));
         assert_eq!(folder("sftp://u@h/a%20b/").as_deref(), Ok("/a b"));
         assert_eq!(folder("sftp://u@h/").as_deref(), Ok("."));

@@ -148,7 +148,23 @@ pub(in crate::feed::drop) enum SourceError {
     },
 }
 
+/// How many files a folder holds, for people.
+pub(super) fn in_it(files: usize) -> String {
+    format!("{files} {} in it", if files == 1 { "file" } else { "files" })
+}
+
 impl SourceError {
+    /// What happened, where what to do stands beside it.
+    pub(super) fn without_remedy(&self) -> String {
+        match self {
+            Self::Refused { object, reason, .. } => format!("{object}: {reason}"),
+            Self::HostKey { object, fingerprint, why } => {
+                format!("{object}: the server shows the host key {fingerprint}, and {why}")
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// An error that names its object, from elsewhere.
     pub(in crate::feed::drop) fn trouble(object: impl Into<String>, error: impl fmt::Display) -> Self {
         Self::Trouble { object: object.into(), reason: crate::secret::redact(&error.to_string()) }

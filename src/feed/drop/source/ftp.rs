@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use suppaftp::list::ListParser;
 use suppaftp::tokio::{AsyncRustlsConnector, AsyncRustlsFtpStream};
 use suppaftp::types::FileType;
-use suppaftp::{FtpError, Mode, Status};
+use suppaftp::{FtpError, FtpResult, Mode, Status};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::contract::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
-use super::remote::{FAREWELL_MAX, Place, read_secret, step};
+use super::remote::{FAREWELL_MAX, Place, no_folder, read_secret, step};
 
 const READ_BYTES: usize = 256 << 10;
 
@@ -45,16 +45,17 @@ impl Ftp {
         let object = format!("{scheme}://{place}");
         let address = (place.host.as_str(), place.port);
         let stream = step(&object, "connecting", TcpStream::connect(address)).await?;
-        let mut server = step(&object, "connecting", AsyncRustlsFtpStream::connect_with_stream(stream)).await?;
+        let mut server = asked(&object, "connecting", AsyncRustlsFtpStream::connect_with_stream(stream)).await?;
         if settings.is_secure {
             let config = crate::net::tls_config(settings.ca_file.as_deref())
                 .map_err(|error| SourceError::trouble(object.as_str(), error))?;
             let connector = AsyncRustlsConnector::from(TlsConnector::from(config));
-            server = step(&object, "TLS", server.into_secure(connector, &place.host)).await?;
+            let securing = async { Ok::<_, SourceError>(server.into_secure(connector, &place.host).await) };
+            server = step(&object, "TLS", securing).await?.map_err(|error| no_tls(&object, &error))?;
         }
         server.set_mode(Mode::ExtendedPassive);
         let password = read_secret(&settings.password_file)?;
-        let login = step(&object, "logging in", async {
+        let login = asked(&object, "logging in", async {
             match server.login(place.user.as_str(), password.expose()).await {
                 Err(FtpError::UnexpectedResponse(answer)) if answer.status == Status::NotLoggedIn => Ok(false),
                 // Some servers repeat what they were sent.
@@ -71,9 +72,13 @@ impl Ftp {
                 remedy: format!("look whether {} holds its password", settings.password_file.display()),
             });
         }
-        step(&object, "asking for bytes as they are", server.transfer_type(FileType::Binary)).await?;
+        asked(&object, "asking for bytes as they are", server.transfer_type(FileType::Binary)).await?;
         if place.folder != "." {
-            step(&object, "entering the folder", server.cwd(&place.folder)).await?;
+            let entering = async { Ok::<_, SourceError>(server.cwd(&place.folder).await) };
+            step(&object, "entering the folder", entering).await?.map_err(|error| match error {
+                FtpError::UnexpectedResponse(answer) if is_refusal(answer.status) => no_folder(object.clone()),
+                error => SourceError::trouble(object.as_str(), format!("entering the folder: {}", said(&error))),
+            })?;
         }
         Ok(Self { place: place.clone(), scheme, server })
     }
@@ -87,11 +92,53 @@ impl Ftp {
         match error {
             FtpError::UnexpectedResponse(answer) if is_refusal(answer.status) => SourceError::Refused {
                 object,
-                reason: error.to_string().trim().to_owned(),
+                reason: said(error),
                 remedy: "let the user read it there, and move or delete it if so configured".to_owned(),
             },
-            _ => SourceError::trouble(object, error),
+            _ => SourceError::trouble(object, said(error)),
         }
+    }
+}
+
+/// As [`step`], with what the server says in short.
+async fn asked<T>(object: &str, what: &str, doing: impl Future<Output = FtpResult<T>>) -> Result<T, SourceError> {
+    step(object, what, async { doing.await.map_err(|error| said(&error)) }).await
+}
+
+/// What an error comes to. The library calls each refusal an invalid response, and repeats its code.
+fn said(error: &FtpError) -> String {
+    match error {
+        FtpError::UnexpectedResponse(answer) => {
+            let text = String::from_utf8_lossy(&answer.body).split_whitespace().collect::<Vec<_>>().join(" ");
+            format!("the server answers {}", if text.is_empty() { answer.status.to_string() } else { text })
+        }
+        FtpError::ConnectionError(error) => error.to_string(),
+        FtpError::BadResponse => "what answers there does not speak FTP".to_owned(),
+        FtpError::SecureError(text) => {
+            let text = text.trim_start_matches("Secure error: ");
+            // What follows is for programmers.
+            text.split_once(" {").map_or(text, |(before, _)| before).to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Why there is no TLS, and what to do.
+fn no_tls(object: &str, error: &FtpError) -> SourceError {
+    let remedy = match error {
+        FtpError::UnexpectedResponse(_) => {
+            "the server offers no TLS (AUTH TLS) at this port: ask its owner; ftp:// is FTP in plain text"
+        }
+        FtpError::SecureError(_) => {
+            "its certificate has to be made out to the host in `source`, and come from an authority that this machine \
+             trusts or that `ca_file` of the feed holds"
+        }
+        _ => return SourceError::trouble(object, format!("TLS: {}", said(error))),
+    };
+    SourceError::Refused {
+        object: object.to_owned(),
+        reason: format!("TLS: {}", crate::secret::redact(&said(error))),
+        remedy: remedy.to_owned(),
     }
 }
 
@@ -119,7 +166,7 @@ impl Source for Ftp {
 
     async fn list(&mut self, files_max: usize) -> Result<Vec<Listed>, SourceError> {
         let object = self.object("");
-        let lines = step(&object, "listing (MLSD)", self.server.mlsd(None)).await?;
+        let lines = asked(&object, "listing (MLSD)", self.server.mlsd(None)).await?;
         Ok(lines.iter().filter_map(|line| listed(line)).take(files_max).collect())
     }
 
@@ -130,7 +177,7 @@ impl Source for Ftp {
 
     async fn read(&mut self, file: &Listed, into: &mut dyn Receive) -> Result<ReadEnd, SourceError> {
         let object = self.object(&file.name);
-        let mut content = step(&object, "opening", self.server.retr_as_stream(&file.name)).await?;
+        let mut content = asked(&object, "opening", self.server.retr_as_stream(&file.name)).await?;
         let mut piece = vec![0; READ_BYTES];
         loop {
             let count = step(&object, "reading", content.read(&mut piece)).await?;
@@ -140,7 +187,7 @@ impl Source for Ftp {
             into.take(&piece[..count]).await?;
         }
         // The server says here whether it has sent all; a data connection alone does not tell an end from a break.
-        step(&object, "reading", content.finish()).await?;
+        asked(&object, "reading", content.finish()).await?;
         Ok(ReadEnd::Whole)
     }
 
@@ -157,7 +204,7 @@ impl Source for Ftp {
         // One that is there already is refused; the rename tells.
         let _ = self.server.mkdir(folder).await;
         let object = self.object(folder);
-        let there = step(&object, "listing (MLSD)", self.server.mlsd(Some(folder))).await?;
+        let there = asked(&object, "listing (MLSD)", self.server.mlsd(Some(folder))).await?;
         let there: Vec<_> = there.iter().filter_map(|line| listed(line)).map(|file| file.name).collect();
         // A server may rename over what is there: the names are looked at first.
         let Some(to) = [name, other].into_iter().find(|to| !there.iter().any(|file| file == to)) else {

@@ -1,6 +1,6 @@
 //! What `longshore check --connect` finds out about a source on another machine.
 
-use super::contract::{FILES_MAX, Source, SourceError};
+use super::contract::{FILES_MAX, Source, SourceError, in_it};
 use crate::probe::{Finding, Step, Walk};
 
 /// Connects to `source`, lists, and says farewell. Whether files can be moved or deleted cannot be known without doing it, so that is
@@ -22,7 +22,7 @@ pub(super) async fn walk(
     walk.step("source reached", Finding::Good { seen });
     match connection.list(FILES_MAX).await {
         Ok(files) => {
-            walk.step("folder readable", Finding::Good { seen: format!("{} files in it", files.len()) });
+            walk.step("folder readable", Finding::Good { seen: in_it(files.len()) });
             if writes {
                 let seen = "files are moved or deleted after they are stored, which shows only then".to_owned();
                 walk.step("files moved or deleted", Finding::Good { seen });
@@ -42,5 +42,5 @@ fn bad(error: &SourceError) -> Finding {
         }
         _ => "look at `source` of the feed, at the firewall, and whether the server is up".to_owned(),
     };
-    Finding::Bad { error: error.to_string(), remedy }
+    Finding::Bad { error: error.without_remedy(), remedy }
 }

@@ -28,7 +28,16 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}:{}/{}", self.user, self.host, self.port, self.folder.trim_start_matches('/'))
+        write!(f, "{}@{}:{}{}", self.user, self.host, self.port, written(&self.folder))
+    }
+}
+
+/// A path as an address has it: from the root, or from where the user begins.
+pub(super) fn written(path: &str) -> String {
+    match path {
+        "." => "/~".to_owned(),
+        _ if path.starts_with('/') => path.to_owned(),
+        _ => format!("/~/{path}"),
     }
 }
 
@@ -52,6 +61,13 @@ pub(super) fn read_secret(path: &Path) -> Result<Secret, SourceError> {
             remedy: "put the password into this file, readable to the user who runs Longshore".to_owned(),
         }),
     }
+}
+
+/// The folder is not there.
+pub(super) fn no_folder(object: String) -> SourceError {
+    let remedy =
+        "look at the folder in `source`: it counts from the server's root, after /~/ from where the user begins";
+    SourceError::Refused { object, reason: "there is no such folder".to_owned(), remedy: remedy.to_owned() }
 }
 
 /// Waits for a step of the way to `object`, but not for ever.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use object_store::{Error, ObjectStoreExt as _, PutPayload};
 
-use super::contract::{After, FILES_MAX, Source as _, SourceError};
+use super::contract::{After, FILES_MAX, Source as _, SourceError, in_it};
 use super::remote::STEP_MAX;
 use super::s3::{Doing, READ, S3, S3Settings};
 use crate::probe::{Finding, Step, Walk};
@@ -35,7 +35,7 @@ pub(super) async fn walk(settings: &S3Settings, after: &After) -> Vec<Step> {
             return walk.end();
         }
     };
-    add("folder listed", Ok(format!("{settings}, {} files in it", listed.len())));
+    add("folder listed", Ok(format!("{settings}, {}", in_it(listed.len()))));
     if let Some(file) = listed.first() {
         let read = read_a_byte(&folder, &file.name).await;
         add("files readable", read.map(|()| format!("{:?} can be read", file.name)));

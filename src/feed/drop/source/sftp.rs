@@ -16,7 +16,7 @@ use russh_sftp::protocol::StatusCode;
 use tokio::io::AsyncReadExt as _;
 
 use super::contract::{Goal, Listed, ReadEnd, Receive, Source, SourceError, Stamp};
-use super::remote::{FAREWELL_MAX, Login, Place, STEP_MAX, read_secret, step};
+use super::remote::{FAREWELL_MAX, Login, Place, STEP_MAX, no_folder, read_secret, step, written};
 use crate::secret::Secret;
 
 const READ_BYTES: usize = 256 << 10;
@@ -75,7 +75,7 @@ impl Sftp {
     }
 
     fn object(&self, path: &str) -> String {
-        format!("sftp://{}:{}/{}", self.place.host, self.place.port, path.trim_start_matches('/'))
+        format!("sftp://{}:{}{}", self.place.host, self.place.port, written(path))
     }
 
     fn fail(&self, path: &str, error: &SftpError) -> SourceError {
@@ -83,9 +83,18 @@ impl Sftp {
         if status(error) == Some(StatusCode::PermissionDenied) {
             let remedy =
                 format!("let the user {:?} read it there, and move or delete it if so configured", self.place.user);
-            return SourceError::Refused { object, reason: error.to_string(), remedy };
+            return SourceError::Refused { object, reason: said(error), remedy };
         }
-        SourceError::trouble(object, error)
+        SourceError::trouble(object, said(error))
+    }
+}
+
+/// What the server answered; many repeat the name of the status as its explanation.
+fn said(error: &SftpError) -> String {
+    match error {
+        SftpError::Status(status) if status.error_message.is_empty() => status.status_code.to_string(),
+        SftpError::Status(status) => status.error_message.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -102,21 +111,22 @@ async fn authenticate(
     object: &str,
 ) -> Result<(), SourceError> {
     let user = settings.place.user.as_str();
-    let (done, file) = match &settings.login {
+    let (done, remedy) = match &settings.login {
         Login::Password(file) => {
             let password = read_secret(file)?;
-            (step(object, "logging in", by_password(session, user, &password)).await?, file)
+            let remedy = format!("look whether {} holds its password", file.display());
+            (step(object, "logging in", by_password(session, user, &password)).await?, remedy)
         }
         Login::Key(file) => {
-            let key = russh::keys::load_secret_key(file, None).map_err(|error| SourceError::Refused {
-                object: file.display().to_string(),
-                reason: error.to_string(),
-                remedy: "it must be a private key without a passphrase, readable to the user who runs Longshore"
-                    .to_owned(),
-            })?;
+            let key = russh::keys::load_secret_key(file, None).map_err(|error| no_key(file, &error))?;
             let hash = step(object, "logging in", session.best_supported_rsa_hash()).await?.flatten();
             let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
-            (step(object, "logging in", session.authenticate_publickey(user, key)).await?.success(), file)
+            let remedy = format!(
+                "its owner has to put the public half of the key into that user's authorized keys: `ssh-keygen -y -f {}` \
+                 shows it",
+                file.display()
+            );
+            (step(object, "logging in", session.authenticate_publickey(user, key)).await?.success(), remedy)
         }
     };
     if done {
@@ -125,8 +135,27 @@ async fn authenticate(
     Err(SourceError::Refused {
         object: object.to_owned(),
         reason: format!("the server does not let {user:?} in"),
-        remedy: format!("look whether {} holds what it expects", file.display()),
+        remedy,
     })
+}
+
+fn no_key(file: &Path, error: &russh::keys::Error) -> SourceError {
+    let file = file.display();
+    let (reason, remedy) = match error {
+        russh::keys::Error::KeyIsEncrypted => (
+            "the key has a passphrase",
+            format!("`ssh-keygen -p -f {file}` takes it off, of a copy that only Longshore reads"),
+        ),
+        russh::keys::Error::IO(error) => {
+            let remedy = "let the user who runs Longshore read it".to_owned();
+            return SourceError::Refused { object: file.to_string(), reason: error.to_string(), remedy };
+        }
+        _ => (
+            "it is no private key",
+            "name the file that `ssh-keygen` wrote beside the one that ends in .pub".to_owned(),
+        ),
+    };
+    SourceError::Refused { object: file.to_string(), reason: reason.to_owned(), remedy }
 }
 
 /// Shows the password as such; to a server that takes none as such, but asks questions, as the answer. One that takes
@@ -187,18 +216,24 @@ fn judge(settings: &SftpSettings, key: &PublicKey) -> SeenKey {
     }
     let why = match &settings.known_hosts {
         None => "it is none of `host_keys`".to_owned(),
-        Some(file) => match is_in_file(file, &settings.place, key) {
-            Ok(true) => return SeenKey { is_known: true, fingerprint, why: String::new() },
-            Ok(false) => format!("it is not the one in {}", file.display()),
+        Some(file) => match keys_in(file, &settings.place) {
+            Ok(known) if known.iter().any(|known| known.key_data() == key.key_data()) => {
+                return SeenKey { is_known: true, fingerprint, why: String::new() };
+            }
+            Ok(known) if known.is_empty() => {
+                format!("{} knows no key of {}, port {}", file.display(), settings.place.host, settings.place.port)
+            }
+            Ok(_) => format!("{} knows it by another", file.display()),
             Err(error) => format!("{} cannot be read: {error}", file.display()),
         },
     };
     SeenKey { is_known: false, fingerprint, why }
 }
 
-fn is_in_file(file: &Path, place: &Place, key: &PublicKey) -> Result<bool, russh::keys::Error> {
+/// The keys by which a file knows the server.
+fn keys_in(file: &Path, place: &Place) -> Result<Vec<PublicKey>, russh::keys::Error> {
     let known = russh::keys::known_hosts::known_host_keys_path(&place.host, place.port, file)?;
-    Ok(known.iter().any(|(_, known)| known.key_data() == key.key_data()))
+    Ok(known.into_iter().map(|(_, key)| key).collect())
 }
 
 /// The protocol tells whole seconds.
@@ -227,7 +262,13 @@ impl Source for Sftp {
 
     async fn list(&mut self, files_max: usize) -> Result<Vec<Listed>, SourceError> {
         let folder = self.place.folder.clone();
-        let found = step(&self.object(&folder), "listing", self.files.read_dir(folder.clone())).await?;
+        let object = self.object(&folder);
+        let listing = async { Ok::<_, SourceError>(self.files.read_dir(folder.clone()).await) };
+        let found = match step(&object, "listing", listing).await? {
+            Ok(found) => found,
+            Err(error) if status(&error) == Some(StatusCode::NoSuchFile) => return Err(no_folder(object)),
+            Err(error) => return Err(self.fail(&folder, &error)),
+        };
         let files = found.filter(|entry| entry.metadata().is_regular());
         let listed =
             files.take(files_max).map(|entry| Listed { name: entry.file_name(), stamp: stamp(&entry.metadata()) });
