@@ -56,10 +56,12 @@ pub(super) fn in_short(all: &[Compared]) -> String {
     let mut out = String::new();
     for one in all {
         let mut told: Vec<String> = one.days.iter().filter(|gap| gap.missing > 0).map(missing).collect();
-        if told.is_empty() {
+        let waiting = one.days.iter().map(|gap| gap.waiting).sum();
+        if told.is_empty() && one.days.iter().all(|gap| gap.known == 0) {
+            told.push("nothing was compared yet".to_owned());
+        } else if told.is_empty() {
             told.push("nothing was missing on the latest days".to_owned());
         }
-        let waiting = one.days.iter().map(|gap| gap.waiting).sum();
         if waiting > 0 {
             told.push(format!("{} still to compare", plural(waiting, "file")));
         }
@@ -117,6 +119,12 @@ fn screen(all: &[Compared]) -> String {
             ]);
         }
         out.push_str(&table.lines(|_| None));
+        if one.days.iter().all(|gap| gap.known == 0) && one.days.iter().any(|gap| gap.missing > 0) {
+            let doubt = "nothing was known at all: did the webhook bring nothing, or are the same events not found? `record` of \
+                 the export has to lead to the payload that the webhook brings, `id` and `version` count from there, and \
+                 `names` has to hold the names of both";
+            out.push_str(&wrapped("  ", doubt));
+        }
     }
     out
 }
@@ -149,5 +157,13 @@ mod tests {
         insta::assert_snapshot!("nothing_is_reconciled", screen(&[]));
         insta::assert_snapshot!("the_latest_days_in_short", in_short(&compared()));
         assert_eq!(in_short(&[]), "");
+    }
+
+    #[test]
+    fn a_gap_without_anything_known_is_told_with_what_may_be_wrong() {
+        let mut all = compared();
+        assert!(!screen(&all).contains("nothing was known at all"));
+        all[0].days.iter_mut().for_each(|gap| gap.known = 0);
+        assert!(screen(&all).contains("nothing was known at all: did the webhook bring nothing"), "{}", screen(&all));
     }
 }

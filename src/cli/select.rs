@@ -160,7 +160,7 @@ impl Consent {
         if self.yes || is_named || agree(&plan(), verb, json)? {
             return Ok(());
         }
-        Err(anyhow::anyhow!("nothing was done")).map_err(Exit::Usage.because())
+        Err(declined())
     }
 }
 
@@ -177,6 +177,11 @@ fn agree(plan: &str, verb: &str, json: bool) -> anyhow::Result<bool> {
     let mut answer = String::new();
     input.read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Somebody was asked and did not agree: what there is to do waits.
+fn declined() -> anyhow::Error {
+    Exit::Later.because()(anyhow::anyhow!("nothing was done, as you did not agree"))
 }
 
 /// Prints `value` as JSON, or else the screen for a person.
@@ -283,6 +288,11 @@ mod tests {
             }
         );
         assert!(Typed::try_parse_from(["x"]).unwrap().selector.selector(NOW).is_everything());
+    }
+
+    #[test]
+    fn who_is_asked_and_says_no_is_no_user_of_a_wrong_command() {
+        assert_eq!(Exit::of(&declined()), Exit::Later);
     }
 
     #[test]

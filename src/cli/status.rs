@@ -1,6 +1,8 @@
 //! `longshore status`: how everything is, on one screen.
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -183,6 +185,14 @@ fn tell_daemon(out: &mut String, daemon: &DaemonSummary, now: UnixMs) {
         // It may miss one report; behind an older one, the inbox or the daemon has a trouble that is not told yet.
         let as_of =
             if age > 2 * REPORT_EVERY { format!("; as it reported {} ago", length(age)) } else { String::new() };
+        if is_gone(daemon, age) {
+            let when = moment(daemon.heartbeat, now);
+            let text = format!(
+                "{name}: no such process here; it was killed, or runs in another container; last heard of {when}"
+            );
+            out.push_str(&wrapped("", &text));
+            return;
+        }
         format!("{name}, up {}{as_of}", length(now.since(daemon.started)))
     } else {
         format!("{name}: not running, last heard of {}", moment(daemon.heartbeat, now))
@@ -192,6 +202,15 @@ fn tell_daemon(out: &mut String, daemon: &DaemonSummary, now: UnixMs) {
         return;
     }
     tell_parts(out, &daemon.parts, now);
+}
+
+/// Whether a daemon of this machine that has not just said how it is has no process any more. One that was killed could
+/// not take its report down.
+fn is_gone(daemon: &DaemonSummary, age: Duration) -> bool {
+    let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let is_of_here = daemon.instance.rsplit_once('/').is_some_and(|(host, _)| host == here);
+    let is_there = |process: &str| Path::new("/proc").join(process).exists();
+    !age.is_zero() && is_of_here && is_there("self") && !is_there(&daemon.pid.to_string())
 }
 
 fn tell_parts(out: &mut String, parts: &[Part], now: UnixMs) {
@@ -299,6 +318,21 @@ mod tests {
         summary.unbalanced = 1;
         summary.routes.clear();
         insta::assert_snapshot!(screen(&summary));
+    }
+
+    #[test]
+    fn a_daemon_without_a_process_is_not_told_as_running_on() {
+        let mut summary = busy_summary();
+        summary.daemons.truncate(1);
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let said = |summary: &Summary| screen(summary).split_whitespace().collect::<Vec<_>>().join(" ");
+        summary.daemons[0].instance = format!("{host}/{}", std::process::id());
+        summary.daemons[0].pid = std::process::id();
+        assert!(said(&summary).contains(", up "));
+        summary.daemons[0].pid = u32::MAX;
+        assert!(said(&summary).contains("no such process here; it was killed"), "{}", said(&summary));
+        summary.daemons[0].instance = "another/1".to_owned();
+        assert!(said(&summary).contains(", up "));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::feed::drop::{After, DropSettings, SourceSettings};
 use crate::feed::service_bus::Transport;
 use crate::feed::webhook::WebhookSettings;
 use crate::feed::webhook::subscriptions::SubscriptionsSettings;
+use crate::route::ReconcileSettings;
 
 /// A feed, as the configuration means it.
 #[derive(Debug, Serialize)]
@@ -23,10 +24,13 @@ pub(super) struct Feed {
     /// What its vendor is to send; absent where that is not for us to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     subscriptions: Option<String>,
+    /// What it is compared with; absent where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reconciled: Option<String>,
 }
 
 impl Feed {
-    pub(super) fn of(feed: &FeedConfig) -> Self {
+    pub(super) fn of(feed: &FeedConfig, reconciles: &[ReconcileSettings]) -> Self {
         let (r#type, source) = match &feed.kind {
             FeedKind::ServiceBus { settings, access } => {
                 let transport = match settings.transport {
@@ -44,13 +48,15 @@ impl Feed {
             FeedKind::Webhook { settings } => settings.subscriptions.as_deref().map(subscriptions),
             _ => None,
         };
-        Self { name: feed.name.to_string(), r#type, source, include, exclude, subscriptions }
+        let reconciled = reconciles.iter().find(|one| one.export == feed.name).map(reconciled);
+        Self { name: feed.name.to_string(), r#type, source, include, exclude, subscriptions, reconciled }
     }
 
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines =
             vec![format!("{} {}", self.r#type, self.source), format!("hears {}", globs(&self.include, &self.exclude))];
         lines.extend(self.subscriptions.clone());
+        lines.extend(self.reconciled.clone());
         lines
     }
 }
@@ -123,11 +129,51 @@ fn subscriptions(settings: &SubscriptionsSettings) -> String {
     )
 }
 
+/// What an export is compared with, and when.
+fn reconciled(settings: &ReconcileSettings) -> String {
+    let names: Vec<String> = settings.names.iter().map(|(webhook, export)| format!("{webhook} ({export})")).collect();
+    format!(
+        "compared with what {} brought, {} after it was written; only what is missing is delivered, of {}",
+        settings.webhook,
+        show_time(settings.settle),
+        names.join(", ")
+    )
+}
+
 fn tokens_of(access: &AccessConfig) -> String {
     match access {
         AccessConfig::TenantService { service, .. } => {
             format!("tokens from {} as {:?}", service.url, service.integration_name)
         }
         AccessConfig::Files(files) => format!("tokens from {}", files.connection_string_file.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::notice::FeedName;
+    use crate::route::Nameless;
+
+    #[test]
+    fn an_export_is_told_with_what_it_is_compared_with() {
+        let names = [("ORDER_CREATED", "order-created_event"), ("SHIPMENT_CREATED", "shipment-created_event")];
+        let settings = ReconcileSettings {
+            export: FeedName::new("export"),
+            webhook: FeedName::new("fft"),
+            names: names.map(|(webhook, export)| (webhook.to_owned(), export.to_owned())).to_vec(),
+            id: "/id".to_owned(),
+            version: "/version".to_owned(),
+            settle: Duration::from_secs(8 * 86_400),
+            remember: Duration::from_secs(30 * 86_400),
+            nameless: Nameless::Deliver,
+        };
+        assert_eq!(
+            reconciled(&settings),
+            "compared with what fft brought, 8d after it was written; only what is missing is delivered, of ORDER_CREATED \
+             (order-created_event), SHIPMENT_CREATED (shipment-created_event)"
+        );
     }
 }

@@ -83,7 +83,7 @@ impl Report {
         };
         Self {
             file: config.path.display().to_string(),
-            feeds: config.feeds.iter().map(Feed::of).collect(),
+            feeds: config.feeds.iter().map(|feed| Feed::of(feed, &config.reconciles)).collect(),
             entities: config.entities.iter().map(Entity::of).collect(),
             routing: match config.route_match {
                 Match::First => "first",

@@ -238,7 +238,7 @@ impl Plan {
             let old = if line.action == Action::Replace {
                 "; --allow-gap deletes the old one first, and loses what happens in between"
             } else {
-                ""
+                "; `longshore subscriptions list` tells whose they are, and one of them has to go first"
             };
             let why = format!("the vendor has {SUBSCRIPTIONS_OF_EVENT_MAX} of this event and takes no more{old}");
             (line.action, line.why) = (Action::NoRoom, Some(why));
