@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::feed::store::Provider;
 use crate::inbox::{InboxSettings, SqliteInbox};
+use crate::ops::metrics::FeedLabels;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -299,4 +300,9 @@ async fn a_feed_that_cannot_list_says_so_and_recovers() {
         "{seen:?}"
     );
     assert_eq!(inbox.unplanned(10).await.expect("readable").len(), 1);
+    let (labels, metrics) = (FeedLabels { feed: "fft".to_owned() }, &context.metrics);
+    let counts = [&metrics.notices_stored, &metrics.notices_duplicate, &metrics.notices_settled]
+        .map(|counter| counter.get_or_create(&labels).get());
+    assert_eq!(counts, [1, 0, 1]);
+    assert_ne!(metrics.feed_lists.get_or_create(&labels).get(), 0);
 }
