@@ -170,8 +170,13 @@ impl Table {
 
     /// Adds a row.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        debug_assert_eq!(N, self.aligns.len());
-        self.rows.push(cells.into());
+        self.cells(cells.into());
+    }
+
+    /// Adds a row of as many cells as there are columns.
+    pub fn cells(&mut self, cells: Vec<String>) {
+        debug_assert_eq!(cells.len(), self.aligns.len());
+        self.rows.push(cells);
     }
 
     /// The lines, each ended by a line feed; `below` gives further lines to go under a row (from 0).

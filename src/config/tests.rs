@@ -301,6 +301,19 @@ fn a_webhooks_events_are_known_for_as_long_as_its_sender_retries() {
 }
 
 #[test]
+fn what_was_just_written_is_not_always_warned_of() {
+    let feed = |more: &str| {
+        format!(
+            "[[feed]]\nname = \"b\"\ntype = \"bucket\"\nprovider = \"gcs\"\nbucket = \"exports\"\nkey_file = \"k\"\n{more}\n[[route]]"
+        )
+    };
+    let said = |more: &str| told(&changed(&[("[[route]]", &feed(more))]));
+    let always = said("retention = \"30d\"");
+    assert!(always.contains("warned of already, and so always"), "{always}");
+    assert_eq!(said("retention = \"30d\"\nretention_warning = \"10d\""), "nothing");
+}
+
+#[test]
 fn a_webhook_asks_who_sends_and_shows_no_secret_to_the_network() {
     let feed = |more: &str| format!("[[feed]]\nname = \"fft\"\ntype = \"webhook\"\n{more}\n[[route]]");
     let said = |more: &str| told(&changed(&[("[[route]]", &feed(more))]));

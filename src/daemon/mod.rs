@@ -98,7 +98,7 @@ pub async fn run_parts(
     let before_metrics = keeper::InboxGauges::register(Arc::clone(&parts.ledger), &context);
     if let Some(listener) = listener(config, duty, &context).await? {
         let address = listener.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
-        tracing::info!(address, "serving health and metrics");
+        tracing::info!(%address, "serving health and metrics");
         let server = ops::http::serve(listener, context.clone(), before_metrics, end.clone());
         servants.spawn(async move {
             if let Err(error) = server.await {

@@ -60,8 +60,11 @@ pub fn run(args: Args, global: &Global) -> anyhow::Result<ExitCode> {
 fn entity(config: &Config, name: Option<&str>) -> anyhow::Result<Entity> {
     let names: Vec<&str> = config.entities.iter().map(|entity| entity.name.as_str()).collect();
     let name = match (name, names.as_slice()) {
-        (Some(name), _) => name,
+        (Some(name), [_, ..]) => name,
         (None, [only]) => only,
+        (_, []) => {
+            return Err(unclear("there is no [[entity]] in the configuration: nothing is kept of what a sink holds"));
+        }
         (None, names) => {
             return Err(unclear(&format!("which entity is meant? Give --entity with one of: {}", listed(names))));
         }
@@ -87,4 +90,23 @@ fn listed(names: &[&str]) -> String {
 
 fn unclear(text: &str) -> anyhow::Error {
     Exit::Usage.because()(anyhow::anyhow!("{text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::config::{Files, Surroundings};
+
+    #[test]
+    fn without_an_entity_none_is_asked_for() {
+        let surroundings = Surroundings { folder: PathBuf::from("/x"), credentials: None, files: Files::Assumed };
+        let text = include_str!("../../../deploy/smallest.toml");
+        let config = Config::parse(Path::new("longshore.toml"), text, &surroundings).expect("the smallest");
+        for name in [None, Some("item")] {
+            let said = entity(&config, name).expect_err("there is none").to_string();
+            assert!(said.starts_with("there is no [[entity]] in the configuration"), "{said}");
+        }
+    }
 }

@@ -86,8 +86,9 @@ fn place(config: &Config, name: &str) -> anyhow::Result<Place> {
 
 /// How an error of a bucket ends.
 fn ended(error: ListError) -> anyhow::Error {
-    let exit = match error.class() {
-        Class::Permanent => Exit::Config,
+    let exit = match (&error, error.class()) {
+        (ListError::NoObject { .. }, _) => Exit::Usage,
+        (_, Class::Permanent) => Exit::Config,
         _ => Exit::Unavailable,
     };
     exit.because()(error)
@@ -147,6 +148,13 @@ fn numbers(notices: &[(NoticeId, NoticeState)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_a_bucket_does_not_hold_is_a_slip_of_whoever_typed_it() {
+        assert_eq!(Exit::of(&ended(ListError::NoObject { key: "x".to_owned() })), Exit::Usage);
+        assert_eq!(Exit::of(&ended(ListError::NoBucket { said: String::new() })), Exit::Config);
+        assert_eq!(Exit::of(&ended(ListError::Refused { said: String::new() })), Exit::Unavailable);
+    }
 
     #[test]
     fn notices_are_told_in_short() {

@@ -164,34 +164,34 @@ fn word_pattern(word: &str) -> String {
     out
 }
 
+/// A column: its heading, and what of a group stands in it.
+type Part = (&'static str, Align, fn(&Key) -> Option<&str>);
+
+/// The columns that depend on what is grouped by.
+const PARTS: [Part; 5] = [
+    ("", Align::Left, |key| key.what.as_deref()),
+    ("class", Align::Left, |key| key.class.as_deref()),
+    ("blob type", Align::Flexible, |key| key.blob_type.as_deref()),
+    ("route", Align::Flexible, |key| key.route.as_deref()),
+    ("sink", Align::Flexible, |key| key.sink.as_deref()),
+];
+
 fn screen(groups: &[Group], now: UnixMs) -> String {
     if groups.is_empty() {
         return "nothing is set aside\n".to_owned();
     }
-    let columns = [
-        ("set aside", Align::Right),
-        ("", Align::Left),
-        ("class", Align::Left),
-        ("blob type", Align::Flexible),
-        ("route", Align::Flexible),
-        ("sink", Align::Flexible),
-        ("newest", Align::Left),
-        ("published", Align::Right),
-    ];
+    // Only what they are grouped by has a column.
+    let mut columns = vec![("set aside", Align::Right)];
+    let parts: Vec<Part> =
+        PARTS.into_iter().filter(|(.., of)| groups.iter().any(|group| of(&group.key).is_some())).collect();
+    columns.extend(parts.iter().map(|(heading, align, _)| (*heading, *align)));
+    columns.extend([("newest", Align::Left), ("published", Align::Right)]);
     let mut table = Table::new(0, &columns);
     for group in groups.iter().take(SHOWN_MAX) {
-        let Key { what, class, blob_type, route, sink, reason: _ } = &group.key;
-        let part = |part: &Option<String>| clean(part.as_deref().unwrap_or_default());
-        table.row([
-            number(group.count),
-            part(what),
-            part(class),
-            part(blob_type),
-            part(route),
-            part(sink),
-            group.example.clone(),
-            ago(group.newest, now),
-        ]);
+        let mut row = vec![number(group.count)];
+        row.extend(parts.iter().map(|(.., of)| clean(of(&group.key).unwrap_or_default())));
+        row.extend([group.example.clone(), ago(group.newest, now)]);
+        table.cells(row);
     }
     let mut text = table.lines(|row| {
         let reason = groups[row].key.reason.as_deref()?;

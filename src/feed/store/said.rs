@@ -40,13 +40,18 @@ fn in_short(line: &str) -> String {
 fn reason(document: &str) -> Option<String> {
     let element = |name: &str| {
         let (_, after) = document.split_once(&format!("<{name}>"))?;
-        after.split_once(&format!("</{name}>")).map(|(text, _)| text.trim().to_owned())
+        after.split_once(&format!("</{name}>")).map(|(text, _)| sentence(text))
     };
     if let Some(code) = element("Code") {
         return Some(element("Message").map_or_else(|| code.clone(), |message| format!("{code}: {message}")));
     }
     let answer: serde_json::Value = serde_json::from_str(document).ok()?;
-    answer.pointer("/error/message").and_then(serde_json::Value::as_str).map(str::to_owned)
+    answer.pointer("/error/message").and_then(serde_json::Value::as_str).map(sentence)
+}
+
+/// What to do follows behind it.
+fn sentence(text: &str) -> String {
+    text.trim().trim_end_matches('.').to_owned()
 }
 
 /// What the store answered. The library sorts errors by it for single objects, and not for listings: there it is in the
@@ -75,7 +80,7 @@ mod tests {
             ),
             (
                 format!("Server returned non-2xx status code: 404 Not Found: {json}"),
-                "the store answers 404 Not Found: Not here.",
+                "the store answers 404 Not Found: Not here",
             ),
             (
                 "Server returned non-2xx status code: 502 Bad Gateway: oh".to_owned(),

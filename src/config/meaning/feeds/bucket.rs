@@ -67,6 +67,12 @@ impl Rules<'_, '_> {
                 ("feed.retention_warning", &feed.retention_warning, warning),
                 ("feed.retention", &feed.retention, retention),
             );
+            if let Some(written) = feed.retention.spanned().filter(|_| warning == retention) {
+                let message = "what was just written would be warned of already, and so always";
+                let label = format!("`retention_warning` is {} as well", show_time(warning));
+                self.problems
+                    .add(Problem::new(written.span(), message, label).help("make `retention_warning` shorter"));
+            }
             self.in_order(("feed.overlap", &feed.overlap, overlap), ("feed.retention", &feed.retention, retention));
         }
         self.overlap_within_memory(feed, overlap, document);
