@@ -60,7 +60,7 @@ async fn each_way_that_an_ftp_server_closes_is_told_with_what_to_do() {
     is_told(&world, &gone, keys, "there is no such folder", "look at the folder in `source`").await;
     let no_tls = of("ftps", "localhost", plain.port, "");
     is_told(&world, &no_tls, &trusting, "/~: TLS: the server answers 5", "the server offers no TLS").await;
-    let certificate = "its certificate has to be made out to the host";
+    let certificate = "the server's certificate has to be made out to the host";
     let untrusted = of("ftps", "localhost", secure.port, "");
     is_told(&world, &untrusted, keys, "/~: TLS: invalid peer certificate", certificate).await;
     let must_tls = of("ftp", "localhost", secure.port, "");

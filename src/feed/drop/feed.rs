@@ -19,7 +19,7 @@ use super::taker::Taker;
 use super::trouble::{Trouble, spool_trouble};
 use super::turn::Turns;
 use super::watch::{Incomplete, Watch};
-use crate::error::Classify as _;
+use crate::error::{Class, Classify as _};
 use crate::feed::Feed;
 use crate::inbox::SharedInbox;
 use crate::notice::FeedName;
@@ -95,7 +95,12 @@ impl DropFeed {
                         return Err(trouble);
                     }
                     in_trouble_since.get_or_insert_with(Instant::now);
-                    tracing::warn!(%trouble, class = %trouble.class(), "trying again in {:.0} s", wait.as_secs_f32());
+                    let class = trouble.class();
+                    let again = match class {
+                        Class::Permanent => "somebody has to change something; looking again",
+                        _ => "trying again",
+                    };
+                    tracing::warn!(%trouble, %class, "{again} in {:.0} s", wait.as_secs_f32());
                     self.say(Condition::Degraded { reason: trouble.to_string() });
                     wait
                 }

@@ -130,7 +130,7 @@ fn no_tls(object: &str, error: &FtpError) -> SourceError {
             "the server offers no TLS (AUTH TLS) at this port: ask its owner; ftp:// is FTP in plain text"
         }
         FtpError::SecureError(_) => {
-            "its certificate has to be made out to the host in `source`, and come from an authority that this machine \
+            "the server's certificate has to be made out to the host in `source`, and come from an authority that this machine \
              trusts or that `ca_file` of the feed holds"
         }
         _ => return SourceError::trouble(object, format!("TLS: {}", said(error))),

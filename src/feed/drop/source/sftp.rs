@@ -122,7 +122,7 @@ async fn authenticate(
             let hash = step(object, "logging in", session.best_supported_rsa_hash()).await?.flatten();
             let key = PrivateKeyWithHashAlg::new(Arc::new(key), hash);
             let remedy = format!(
-                "its owner has to put the public half of the key into that user's authorized keys: `ssh-keygen -y -f {}` \
+                "the server's owner has to put the public half of the key into that user's authorized keys: `ssh-keygen -y -f {}` \
                  shows it",
                 file.display()
             );
