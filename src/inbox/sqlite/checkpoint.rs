@@ -180,6 +180,7 @@ fn is_failed_sync(fault: &Fault) -> bool {
 mod tests {
     use super::*;
     use crate::inbox::sqlite::schema::{self, Purpose};
+    use crate::inbox::sqlite::sync_tests;
 
     #[test]
     fn a_long_log_is_cut_as_soon_as_no_reader_holds_it() {
@@ -198,5 +199,59 @@ mod tests {
         keeper.looked = None;
         keeper.keep_short(&writer);
         assert_eq!(log_bytes(&path), 0);
+    }
+
+    /// A database whose log has been moved into it in part, if so, by connections that are still open.
+    fn moved_in_part(path: &Path, in_part: bool) -> Connection {
+        let writer = schema::prepare(path).unwrap();
+        writer.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+        let write = || {
+            let sql = "INSERT INTO runs (started, selector) VALUES (1, hex(randomblob(50000)))";
+            writer.execute_batch(sql).unwrap();
+        };
+        write();
+        let reader = schema::connect(path, Purpose::Read).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM runs").unwrap();
+        write();
+        if in_part {
+            writer.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+        }
+        let (all, moved) = frames(&writer).unwrap();
+        assert!(moved < all && (moved > 0) == in_part, "{moved} of {all}");
+        writer
+    }
+
+    #[test]
+    fn a_failed_sync_of_the_database_needs_a_new_start_if_a_part_was_moved_before() {
+        let Some(folder) = sync_tests::folder_in_which_calls_fail() else {
+            let test = "checkpoint::tests::a_failed_sync_of_the_database_needs_a_new_start_if_a_part_was_moved_before";
+            for (name, calls) in
+                [("sync-in-part", "fsync,fdatasync"), ("sync", "fsync,fdatasync"), ("in-part", "pwrite64")]
+            {
+                let folder = tempfile::tempdir().unwrap();
+                let folder = folder.path().join(name);
+                let path = folder.join("inbox.db");
+                let open = moved_in_part(&path, name.contains("in-part"));
+                sync_tests::in_which_fails(test, &folder, &path, calls);
+                drop(open);
+            }
+            return;
+        };
+        let path = folder.join("inbox.db");
+        let connection = schema::connect(&path, Purpose::Write).unwrap();
+        connection.query_row("SELECT count(*) FROM runs", [], |_| Ok(())).unwrap();
+        let mut keeper = LogKeeper::new(path, u64::MAX);
+        keeper.frames_max = 1;
+        assert!(!keeper.keep_short(&connection), "the disk does not do what it is told");
+        let is_lost = folder.ends_with("sync-in-part");
+        assert_eq!(keeper.is_beyond_repair(), is_lost);
+        let written = keeper.write_over(&connection);
+        if is_lost {
+            assert!(matches!(written, Err(Fault::Refused(InboxError::RestartNeeded { .. }))), "{written:?}");
+        } else {
+            written.unwrap();
+        }
+        // Nothing is checkpointed from here on either, whatever the disk says.
+        assert!(!keeper.keep_short(&connection));
     }
 }

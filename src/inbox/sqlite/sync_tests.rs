@@ -2,7 +2,8 @@
 //! told to, and forgets what an fsync failed on.
 
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -285,4 +286,69 @@ async fn a_log_that_was_left_behind_is_brought_to_disk_before_anything_is_writte
     assert!(matches!(error, InboxError::RestartNeeded { .. }), "{error}");
     hand.let_go();
     drop((first, second));
+}
+
+/// Names the folder to a process that [`in_which_fails`] has started.
+const FOLDER: &str = "LONGSHORE_TEST_FOLDER";
+
+/// The folder of a test that goes on in a process of its own, in which calls fail.
+pub(super) fn folder_in_which_calls_fail() -> Option<PathBuf> {
+    std::env::var_os(FOLDER).map(PathBuf::from)
+}
+
+/// Runs `test` again, in a process of its own in which `calls` on `file` fail, as [`folder_in_which_calls_fail`] tells
+/// it. What SQLite and the kernel say to each other can be changed in no other way without unsafe code.
+pub(super) fn in_which_fails(test: &str, folder: &Path, file: &Path, calls: &str) {
+    let runs = Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
+    if !runs {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "left out in CI: strace is missing or may not trace");
+        return eprintln!("LEFT OUT: strace is missing or may not trace");
+    }
+    let ended = Command::new("strace")
+        .args(["-f", "-qq", "-o", "/dev/null", "-e"])
+        .arg(format!("inject={calls}:error=EIO"))
+        .arg("-P")
+        .arg(file.canonicalize().unwrap_or_else(|_| file.to_owned()))
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("inbox::sqlite::{test}"), "--nocapture"])
+        .env(FOLDER, folder)
+        .output()
+        .unwrap();
+    let said = [ended.stdout, ended.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    assert!(ended.status.success() && said.contains("1 passed"), "{calls} on {}: {said}", file.display());
+}
+
+#[tokio::test]
+async fn no_success_from_before_counts_when_the_log_could_not_be_synced_after_it_was_written_anew() {
+    let Some(folder) = folder_in_which_calls_fail() else {
+        let folder = tempfile::tempdir().unwrap();
+        // Closed well, so that it is opened without a log.
+        drop(reopen(folder.path()));
+        let log = log_path(&settings(folder.path()).path);
+        let test = "no_success_from_before_counts_when_the_log_could_not_be_synced_after_it_was_written_anew";
+        // SQLite syncs with fsync, and the log is written anew with fdatasync.
+        return in_which_fails(&format!("sync_tests::{test}"), folder.path(), &log, "fdatasync");
+    };
+    let (inbox, mut hand) = open(&folder);
+    stored(&inbox, &mut hand, "a").await;
+    let mut failing = store(&inbox, "b");
+    assert!((&mut failing).now_or_never().is_none());
+    hand.asked().await;
+    let mut later = store(&inbox, "c");
+    assert!((&mut later).now_or_never().is_none());
+    committed(&inbox, 3).await;
+    hand.fail();
+    failing.await.unwrap_err();
+    // The fsync for "c" has nothing to write any more, and comes back once the log was written anew. That is on disk by
+    // then only if the writing has synced it.
+    hand.asked().await;
+    let mut last = store(&inbox, "d");
+    tokio::select! {
+        refused = &mut last => drop(refused.unwrap_err()),
+        () = committed(&inbox, 4) => {}
+    }
+    hand.succeed();
+    let error = later.await.expect_err("no fsync has covered it");
+    assert!(matches!(&error, InboxError::Unavailable { reason, .. } if reason.contains("failed before")), "{error}");
+    hand.let_go();
 }
