@@ -24,9 +24,12 @@ pub(in crate::feed) fn said(error: &Error) -> String {
 /// What came of a request, without the library's account of it (its address, how long it took, how often it was tried).
 fn in_short(line: &str) -> String {
     let asked = line.rfind("Error performing ").and_then(|at| line[at..].split_once(" - "));
-    let Some((_, came)) = asked else { return line.to_owned() };
+    let Some((request, came)) = asked else { return line.to_owned() };
     let Some(answer) = came.strip_prefix("Server returned non-2xx status code: ") else {
-        return came.strip_prefix("HTTP error: ").unwrap_or(came).to_owned();
+        // Where nothing answers, the address may be wrong.
+        let server = request.split(' ').find(|word| word.contains("://")).and_then(|word| url::Url::parse(word).ok());
+        let server = server.map_or_else(String::new, |url| format!("{}: ", url.origin().ascii_serialization()));
+        return format!("{server}{}", came.strip_prefix("HTTP error: ").unwrap_or(came));
     };
     let (status, document) = answer.split_once(": ").unwrap_or((answer, ""));
     match reason(document) {
@@ -89,7 +92,7 @@ mod tests {
             ("Server returned non-2xx status code: 403 Forbidden: ".to_owned(), "the store answers 403 Forbidden"),
             (
                 "HTTP error: error sending request: Connection refused".to_owned(),
-                "error sending request: Connection refused",
+                "http://127.0.0.1:5005: error sending request: Connection refused",
             ),
         ] {
             assert_eq!(in_short(&format!("{asked}{came}")), told);
