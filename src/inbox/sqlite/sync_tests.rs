@@ -306,7 +306,7 @@ pub(super) fn in_which_fails(test: &str, folder: &Path, file: &Path, calls: &str
     }
     let ended = Command::new("strace")
         .args(["-f", "-qq", "-o", "/dev/null", "-e"])
-        .arg(format!("inject={calls}:error=EIO"))
+        .arg(format!("inject={calls}"))
         .arg("-P")
         .arg(file.canonicalize().unwrap_or_else(|_| file.to_owned()))
         .arg(std::env::current_exe().unwrap())
@@ -327,7 +327,7 @@ async fn no_success_from_before_counts_when_the_log_could_not_be_synced_after_it
         let log = log_path(&settings(folder.path()).path);
         let test = "no_success_from_before_counts_when_the_log_could_not_be_synced_after_it_was_written_anew";
         // SQLite syncs with fsync, and the log is written anew with fdatasync.
-        return in_which_fails(&format!("sync_tests::{test}"), folder.path(), &log, "fdatasync");
+        return in_which_fails(&format!("sync_tests::{test}"), folder.path(), &log, "fdatasync:error=EIO");
     };
     let (inbox, mut hand) = open(&folder);
     stored(&inbox, &mut hand, "a").await;
