@@ -47,7 +47,7 @@ async fn a_wrong_password_is_told_with_its_file_and_the_right_one_is_taken_up_wi
         assert_eq!(said.matches(expected[1]).count(), 1, "what to do is said once: {said}");
         let daemon = world.run();
         daemon.until("it says so", || expected.iter().all(|part| daemon.log().contains(part))).await;
-        daemon.says("somebody has to change something; looking again in").await;
+        daemon.says("somebody has to change something; trying again in").await;
         world.write("password", "secret\n");
         world.wait_finished(2).await;
         daemon.says("all is well again after").await;

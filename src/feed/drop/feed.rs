@@ -97,7 +97,7 @@ impl DropFeed {
                     in_trouble_since.get_or_insert_with(Instant::now);
                     let class = trouble.class();
                     let again = match class {
-                        Class::Permanent => "somebody has to change something; looking again",
+                        Class::Permanent => "somebody has to change something; trying again",
                         _ => "trying again",
                     };
                     tracing::warn!(%trouble, %class, "{again} in {:.0} s", wait.as_secs_f32());
