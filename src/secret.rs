@@ -43,13 +43,15 @@ impl<'de> Deserialize<'de> for Secret {
 const REDACTED: &str = "[secret]";
 
 /// Text from elsewhere (an error of a library, an answer of a server) with whatever looks like a signature, an
-/// account key or a bearer token taken out. `sig=`, `SharedAccessKey=`, `client_assertion=` and `Bearer ` start a
+/// account key or a bearer token taken out. `sig=`, `Signature=`, `SharedAccessKey=`, `client_assertion=` and `Bearer ` start a
 /// secret; it ends at the first character that cannot belong to it.
 #[must_use]
 pub fn redact(text: &str) -> String {
-    const MARKS: [&str; 8] = [
+    const MARKS: [&str; 9] = [
         "sig=",
         "sig%3d",
+        // What S3 is asked with is good for that request, for minutes.
+        "signature=",
         "sharedaccesskey=",
         "accountkey=",
         "client_assertion=",
@@ -104,6 +106,7 @@ mod tests {
             redact(said),
             "GET https://a.b/c?sv=1&sig=[secret]&se=2 failed; Authorization: Bearer [secret]; SharedAccessKey=[secret];x"
         );
+        assert_eq!(redact("SignedHeaders=host, Signature=12a9c6 */*"), "SignedHeaders=host, Signature=[secret] */*");
         assert_eq!(redact("nothing here"), "nothing here");
         assert_eq!(redact_bytes(b"\xffsig=ab\x80\0"), b"\xffsig=[secret]\x80\0");
     }
