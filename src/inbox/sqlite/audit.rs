@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
+use super::keys;
 use super::parking;
 use super::rows::{self, PROGRESS_COLUMNS, count, int, word};
 use super::writer::Outcome;
@@ -87,6 +88,7 @@ pub(super) fn examine(connection: &Connection, now: UnixMs) -> Result<Examinatio
         let row = row.map_or(String::new(), |row| format!(" {row}"));
         damage.push(format!("row{row} of {table} belongs to one of {parent} that is not there"));
     }
+    damage.extend(keys::damage(connection, TOLD_MAX.saturating_sub(damage.len() as i64))?);
     let mut select = connection.prepare(
         "SELECT notice, id, worker, lease_until FROM deliveries \
          WHERE state = 'claimed' AND (lease_until < ?1 OR lease_until > ?2) ORDER BY lease_until LIMIT ?3",

@@ -1,13 +1,17 @@
 //! An audit finds what another hand has changed in the file: the inbox's own writes cannot.
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 
 use super::SqliteInbox;
 use super::tests::{fresh_sqlite, settings};
 use crate::clock::ManualClock;
 use crate::inbox::conformance::{Subject, account, bad, done};
-use crate::inbox::ledger::{Audited, Finding};
+use crate::inbox::ledger::{Audited, Finding, Retention};
 use crate::notice::NoticeId;
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 async fn with_two_notices() -> (Subject, Connection) {
     let (inbox, folder, clock): (SqliteInbox, _, ManualClock) = fresh_sqlite();
@@ -71,4 +75,20 @@ async fn an_audit_adds_up_the_accounts_and_its_result_is_remembered() {
     let later = Audited { findings: 3, ..audited };
     subject.audit.remember(later).await.unwrap();
     assert_eq!(subject.ledger.summary().await.unwrap().audit, Some(later), "the latest one");
+}
+
+#[tokio::test]
+async fn keys_and_notices_that_do_not_belong_together_are_found() {
+    for (damage, expected) in [
+        ("DELETE FROM keys WHERE notice = 1", "notice 1 is not known by its key"),
+        ("UPDATE keys SET notice = 9 WHERE notice = 2", "the key b of feed eg belongs to notice 9"),
+        ("UPDATE notices SET dedupe_key = 'a' WHERE id = 2", "notice 2 is not known by its key"),
+    ] {
+        let (subject, other) = with_two_notices().await;
+        subject.ledger.prune(Retention { age: DAY, bytes: None, keys: DAY }).await.unwrap();
+        assert_eq!(subject.audit.examine().await.unwrap().damage, Vec::<String>::new());
+        other.execute_batch(damage).unwrap();
+        let found = subject.audit.examine().await.unwrap().damage;
+        assert!(found.iter().any(|what| what.contains(expected)), "{damage}: {found:?}");
+    }
 }

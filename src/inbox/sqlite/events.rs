@@ -90,8 +90,8 @@ pub(super) fn gaps(connection: &Connection, feed: &FeedName, limit: usize) -> Re
         "SELECT coalesce(json_extract(n.properties, '$.day'), strftime('%Y-%m-%d', n.published / 1000, 'unixepoch')) \
                 AS day, l.route, l.sink, count(*), count(*) FILTER (WHERE d.state != 'done'), sum(d.known), \
                 sum(d.delivered + d.parked + d.quarantined) \
-         FROM notices n JOIN deliveries d ON d.notice = n.id JOIN lanes l ON l.id = d.lane \
-         WHERE n.feed = ?1 AND n.woken_from IS NULL AND d.replaced_by IS NULL \
+         FROM notice_keys k JOIN notices n ON n.id = k.notice JOIN deliveries d ON d.notice = n.id JOIN lanes l ON l.id = d.lane \
+         WHERE k.feed = ?1 AND n.woken_from IS NULL AND d.replaced_by IS NULL \
          GROUP BY day, l.route, l.sink ORDER BY day DESC, l.route, l.sink LIMIT ?2",
     )?;
     let mut rows = select.query(params![feed.as_str(), super::rows::int(limit as u64)])?;

@@ -8,7 +8,6 @@ use super::held::{check_held, if_held};
 use super::parking;
 use super::plan::settle_state;
 use super::rows::{bounded, int};
-pub(super) use super::tally::hour;
 use super::tally::tally;
 use super::writer::Outcome;
 use crate::clock::UnixMs;

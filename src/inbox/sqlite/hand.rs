@@ -42,7 +42,7 @@ impl Hand {
     pub(crate) fn open(folder: &Path) -> (SqliteInbox, Self) {
         let (hand, disk) = Self::new();
         let clock = Arc::new(ManualClock::new(START));
-        (SqliteInbox::open_on(&settings(folder), clock, |_| Ok(disk)).unwrap(), hand)
+        (SqliteInbox::open_on(&settings(folder), clock, super::keys::WAITING_MAX, |_| Ok(disk)).unwrap(), hand)
     }
 
     /// Waits until the disk is asked.

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 
 use super::writer::{DURABLE, Nature};
-use super::{SqliteInbox, audit, daemons, decide, events, parking, prune, quarantine, replay, select, story, summary};
+use super::{
+    SqliteInbox, audit, daemons, decide, events, keys, parking, prune, quarantine, replay, select, story, summary,
+};
 use crate::inbox::ledger::{
     Aside, AsideId, AsideSelector, Audit, AuditStep, Audited, DaemonReport, Decided, Decision, EntityCount,
     Examination, Gap, Kept, Ledger, NoticeLine, NoticeState, ParkedGroup, ParkedLine, ParkedSelector, Pruned,
@@ -64,6 +66,7 @@ impl Ledger for SqliteInbox {
             let before = now.minus(remember);
             while self.writer.run(DURABLE, move |connection| events::forget(connection, before)).await? {}
         }
+        while self.writer.run(FLEETING, keys::file_all).await? {}
         loop {
             let step = self.writer.run(DURABLE, move |connection| prune::notices(connection, policy, now)).await?;
             pruned.notices += step.notices;

@@ -52,6 +52,7 @@ mod events;
 mod fault;
 mod finish;
 mod held;
+mod keys;
 mod ledger;
 mod marks;
 mod outlived;
@@ -81,6 +82,8 @@ mod fault_tests;
 #[cfg(test)]
 pub(crate) mod hand;
 #[cfg(test)]
+mod keys_tests;
+#[cfg(test)]
 mod schema_tests;
 #[cfg(test)]
 mod sync_tests;
@@ -88,6 +91,7 @@ mod sync_tests;
 mod tests;
 
 use fault::Fault;
+use keys::WaitingKeys;
 use readers::Readers;
 use syncer::SyncLog;
 use writer::{DURABLE, Nature, Outcome, Writer};
@@ -109,6 +113,7 @@ pub struct SqliteInbox {
     clock: SteadyClock,
     notices_max: usize,
     parking: ParkingBounds,
+    keys: WaitingKeys,
     /// What the lookers found known.
     confirmed: Arc<parking::Confirmed>,
     /// The last change that [`Inbox::changed`] has told of.
@@ -125,12 +130,13 @@ impl SqliteInbox {
     /// [`InboxError::NewerSchema`], [`InboxError::Unusable`] if the file cannot be an inbox, [`InboxError::DiskFull`],
     /// or [`InboxError::Unavailable`] if another process held it for too long.
     pub fn open(settings: &InboxSettings, clock: Arc<dyn Clock>) -> Result<Self, InboxError> {
-        Self::open_on(settings, clock, syncer::sync_log)
+        Self::open_on(settings, clock, keys::WAITING_MAX, syncer::sync_log)
     }
 
     fn open_on(
         settings: &InboxSettings,
         clock: Arc<dyn Clock>,
+        keys_waiting_max: usize,
         sync_log: impl FnOnce(&Path) -> io::Result<SyncLog>,
     ) -> Result<Self, InboxError> {
         // A process that could not bring it to disk may have left it behind.
@@ -140,10 +146,12 @@ impl SqliteInbox {
         let is_read_only =
             connection.is_readonly(MAIN_DB).map_err(|error| Fault::from(error).into_error(&settings.path))?;
         let disk = sync_log(&settings.path).map_err(|error| schema::of_io(&settings.path, &error))?;
+        let keys = WaitingKeys::new(keys_waiting_max);
         Ok(Self {
             readers: Readers::new(settings.path.clone()),
             lookers: Readers::new(settings.path.clone()),
-            writer: Writer::start(connection, settings.path.clone(), has_log, disk)?,
+            writer: Writer::start(connection, settings.path.clone(), has_log, disk, keys.clone())?,
+            keys,
             path: settings.path.clone(),
             is_read_only,
             clock: SteadyClock::new(clock, last),
@@ -190,7 +198,9 @@ impl Inbox for SqliteInbox {
         }
         let now = self.clock.now();
         let events: Vec<_> = self.identity.iter().flat_map(|one| batch.iter().map(|heard| one.key(heard))).collect();
-        let stored = self.writer.run(DURABLE, move |connection| store::store(connection, &batch, &events, now)).await?;
+        let keys = self.keys.clone();
+        let store = move |connection: &_| store::store(connection, &mut keys.lock(), &batch, &events, now);
+        let stored = self.writer.run(DURABLE, store).await?;
         Ok(stored.into_iter().map(|(notice, duplicate)| Receipt::after_commit(notice, duplicate)).collect())
     }
 

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 
 use super::fault::Fault;
+use super::keys;
 use super::outlived;
 use super::rows::count;
 use super::settled;
@@ -31,9 +32,10 @@ pub(super) struct Step {
     pub(super) too_large: bool,
 }
 
-/// Oldest first, so that what is left is always the latest.
+/// Oldest first, so that what is left is always the latest. None goes before its key is filed.
 pub(super) const OLDEST_ENDED: &str = "SELECT id FROM notices \
-     WHERE (state = 'finished' OR state = 'skipped') AND withheld = 0 AND ended < ?1 ORDER BY ended LIMIT ?2";
+     WHERE (state = 'finished' OR state = 'skipped') AND withheld = 0 AND ended < ?1 \
+     AND id <= (SELECT upto FROM keys_filed WHERE one = 1) ORDER BY ended LIMIT ?2";
 
 pub(super) fn notices(connection: &Connection, policy: Retention, now: UnixMs) -> Result<Outcome<Step>, Fault> {
     let too_old = now.minus(policy.age).0;
@@ -50,7 +52,7 @@ pub(super) fn notices(connection: &Connection, policy: Retention, now: UnixMs) -
     }
     let is_last = removed == 0 && outlived::forget(connection, keys_from)? == 0;
     if is_last {
-        let kept_from = super::finish::hour(now) - TALLIES_KEPT_HOURS;
+        let kept_from = super::tally::hour(now) - TALLIES_KEPT_HOURS;
         connection.prepare_cached("DELETE FROM tallies WHERE hour < ?1")?.execute([kept_from])?;
     }
     let too_large = too_large(connection)?;
@@ -62,6 +64,7 @@ fn remove(connection: &Connection, ended_before: i64, keys_from: UnixMs) -> Resu
     let ids: Vec<i64> =
         select.query_map(params![ended_before, NOTICES_A_STEP], |row| row.get(0))?.collect::<Result<_, _>>()?;
     outlived::keep(connection, &ids, keys_from)?;
+    keys::take_out(connection, &ids)?;
     // Deliveries, attempts and bad records go with their notice.
     let mut delete = connection.prepare_cached("DELETE FROM notices WHERE id = ?1")?;
     for id in &ids {

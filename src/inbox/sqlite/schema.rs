@@ -31,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0011_settlements.sql"),
     include_str!("migrations/0012_forgettings.sql"),
     include_str!("migrations/0013_checks.sql"),
+    include_str!("migrations/0014_keys.sql"),
 ];
 
 /// `auto_vacuum` as SQLite numbers it.

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::tests::{fresh_sqlite, settings};
-use super::{claim, marks, prune, schema, store};
+use super::{claim, keys, marks, prune, schema, store};
 
 /// How SQLite goes about a statement.
 fn query_plan(connection: &Connection, sql: &str) -> Vec<String> {
@@ -53,6 +53,7 @@ async fn impossible_states_cannot_be_written() {
         .execute_batch(
             "INSERT INTO notices (feed, dedupe_key, verdict, state, published, sequence, stored, last_seen, \
                  delivery_count, blob_type) VALUES ('f', 'k', 'accepted', 'open', 0, 0, 0, 0, 0, 'T');
+             INSERT INTO keys (feed, dedupe_key, notice) VALUES ('f', 'k', 1);
              INSERT INTO lanes (route, sink, blob_type) VALUES ('r', 's', 't');
              INSERT INTO deliveries (notice, run, lane, published, sequence, state, since) \
                  VALUES (1, 0, 1, 0, 0, 'ready', 0);",
@@ -64,8 +65,9 @@ async fn impossible_states_cannot_be_written() {
         "UPDATE notices SET ended = 1",
         "UPDATE notices SET state = 'skipped', ended = 1",
         "UPDATE notices SET published = 'yesterday'",
-        "INSERT INTO notices (feed, dedupe_key, verdict, state, published, sequence, stored, last_seen, \
-             delivery_count, blob_type) VALUES ('f', 'k', 'accepted', 'heard', 0, 0, 0, 0, 0, 'T')",
+        "INSERT INTO keys (feed, dedupe_key, notice) VALUES ('f', 'k', 2)",
+        "UPDATE keys_filed SET upto = -1",
+        "INSERT INTO keys_filed (one, upto) VALUES (2, 0)",
         "UPDATE deliveries SET state = 'claimed'",
         "UPDATE deliveries SET lease_until = 1",
         "UPDATE deliveries SET state = 'claimed', lease_until = 1, claimed = 1, worker = 'w'",
@@ -88,6 +90,28 @@ async fn impossible_states_cannot_be_written() {
         .unwrap();
 }
 
+#[tokio::test]
+async fn a_key_is_looked_for_in_its_place() {
+    let (_inbox, folder, _) = fresh_sqlite();
+    let connection = Connection::open(settings(folder.path()).path).unwrap();
+    let of_one_feed = "SELECT notice FROM notice_keys WHERE feed = ?1";
+    for (sql, seek) in [
+        (keys::FIND, "SEARCH keys USING PRIMARY KEY (feed=? AND dedupe_key=?)"),
+        (keys::TAKE_OUT, "SEARCH keys USING PRIMARY KEY (feed=? AND dedupe_key=?)"),
+        (keys::UNDER, "SEARCH keys USING PRIMARY KEY (feed=? AND dedupe_key>? AND dedupe_key<?)"),
+        (keys::WAITING, "SEARCH notices USING INTEGER PRIMARY KEY (rowid>?)"),
+        (of_one_feed, "SEARCH keys USING PRIMARY KEY (feed=?)"),
+        (of_one_feed, "SEARCH notices USING INTEGER PRIMARY KEY (rowid>?)"),
+    ] {
+        let plan = query_plan(&connection, sql);
+        assert!(plan.iter().any(|line| line == seek), "{sql}\n{plan:#?}");
+        assert!(
+            !plan.iter().any(|line| line.starts_with("SCAN keys") || line.starts_with("SCAN notices")),
+            "{plan:#?}"
+        );
+    }
+}
+
 /// A temporary tree for each row that is written costs more than the row.
 #[tokio::test]
 async fn what_is_written_all_day_fills_no_temporary_tree() {
@@ -95,6 +119,7 @@ async fn what_is_written_all_day_fills_no_temporary_tree() {
     let connection = Connection::open(settings(folder.path()).path).unwrap();
     for sql in [
         store::INSERT,
+        keys::FILE,
         "UPDATE notices SET state = 'finished', ended = 1 WHERE id = 1",
         "UPDATE deliveries SET state = 'claimed', claim = claim + 1 WHERE id = 1",
         "INSERT INTO attempts (delivery, claim, worker, started, ended, outcome, confirmed) VALUES (1, 1, 'w', 0, 0, 'done', 0)",

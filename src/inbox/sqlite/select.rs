@@ -4,6 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::fault::Fault;
+use super::keys::Keys;
 use super::rows::{count, word};
 use crate::blob_type::BlobTypeFilter;
 use crate::clock::UnixMs;
@@ -36,7 +37,8 @@ impl Chosen {
             chosen.add(among("n.correlation_id"), json(&selector.correlation_ids));
         }
         if !selector.feeds.is_empty() {
-            chosen.add(among("n.feed"), json(&selector.feeds));
+            let feeds = among("feed");
+            chosen.add(format!("n.id IN (SELECT notice FROM notice_keys WHERE {feeds})"), json(&selector.feeds));
         }
         if let Some(since) = selector.since {
             chosen.add("n.published >= ?".to_owned(), since.0.into());
@@ -153,37 +155,30 @@ pub(super) fn states_of(
     feed: &FeedName,
     keys: &[String],
 ) -> Result<Vec<Option<(NoticeId, NoticeState)>>, Fault> {
-    let mut select = connection.prepare_cached("SELECT id, state FROM notices WHERE feed = ?1 AND dedupe_key = ?2")?;
-    let mut states = Vec::with_capacity(keys.len());
-    for key in keys {
-        let mut rows = select.query([feed.as_str(), key.as_str()])?;
-        states.push(match rows.next()? {
-            Some(row) => Some((NoticeId(row.get(0)?), super::rows::word(row, 1, NoticeState::parse)?)),
-            None => None,
-        });
-    }
-    Ok(states)
+    let known = Keys::of(connection, feed)?;
+    let state_of = |notice| Ok::<_, Fault>(state(connection, notice)?.map(|state| (NoticeId(notice), state)));
+    keys.iter().map(|key| known.find(key)?.map_or(Ok(None), state_of)).collect()
 }
 
-/// For each prefix, the notices that a feed has stored under keys that begin with it. The index of keys answers.
+fn state(connection: &Connection, notice: i64) -> Result<Option<NoticeState>, Fault> {
+    let mut select = connection.prepare_cached("SELECT state FROM notices WHERE id = ?1")?;
+    let mut rows = select.query([notice])?;
+    rows.next()?.map(|row| word(row, 0, NoticeState::parse)).transpose()
+}
+
+/// For each prefix, the notices that a feed has stored under keys that begin with it.
 pub(super) fn states_under(
     connection: &Connection,
     feed: &FeedName,
     prefixes: &[String],
 ) -> Result<Vec<Vec<Kept>>, Fault> {
-    let mut select = connection.prepare_cached(
-        "SELECT dedupe_key, id, state FROM notices WHERE feed = ?1 AND dedupe_key >= ?2 AND dedupe_key < ?3 \
-         ORDER BY dedupe_key",
-    )?;
+    let keys = Keys::of(connection, feed)?;
     let mut all = Vec::with_capacity(prefixes.len());
     for prefix in prefixes {
-        // No key goes on with the last of all characters.
-        let end = format!("{prefix}{}", char::MAX);
-        let mut rows = select.query([feed.as_str(), prefix.as_str(), end.as_str()])?;
         let mut kept = Vec::new();
-        while let Some(row) = rows.next()? {
-            let (notice, state) = (NoticeId(row.get(1)?), word(row, 2, NoticeState::parse)?);
-            kept.push(Kept { dedupe_key: row.get(0)?, notice, state });
+        for (dedupe_key, notice) in keys.under(prefix)? {
+            let state = state(connection, notice)?;
+            kept.extend(state.map(|state| Kept { dedupe_key, notice: NoticeId(notice), state }));
         }
         all.push(kept);
     }

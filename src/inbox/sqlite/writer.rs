@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::checkpoint::LogKeeper;
 use super::fault::Fault;
+use super::keys::WaitingKeys;
 use super::schema::JOURNAL_BYTES_MAX;
 use super::syncer::{self, SyncLog, Syncer};
 use crate::inbox::InboxError;
@@ -184,6 +185,7 @@ impl Writer {
         path: PathBuf,
         is_suspect: bool,
         disk: SyncLog,
+        keys: WaitingKeys,
     ) -> Result<Self, InboxError> {
         // The fsync is the syncer's.
         set_synchronous(&connection, "NORMAL").map_err(|fault| fault.into_error(&path))?;
@@ -200,6 +202,7 @@ impl Writer {
             changes: changes.clone(),
             seen_version: None,
             is_suspect,
+            keys,
             syncer,
             log: LogKeeper::new(path.clone(), JOURNAL_BYTES_MAX),
         };
@@ -273,6 +276,7 @@ struct Thread {
     /// then, and a later fsync may report success for pages that the kernel has given up. Until the log has been written
     /// over, nothing is accepted.
     is_suspect: bool,
+    keys: WaitingKeys,
     syncer: Syncer,
     log: LogKeeper,
 }
@@ -357,6 +361,7 @@ impl Thread {
         let result = self.recover().and_then(|()| self.try_group(group));
         result.map_err(|fault| {
             self.is_suspect |= fault.is_io();
+            self.keys.forget();
             if !self.connection.is_autocommit() {
                 // Fails only if SQLite has rolled back already, which is what is wanted.
                 drop(self.connection.execute_batch("ROLLBACK"));
@@ -380,6 +385,7 @@ impl Thread {
             }
             if let Err(rollback) = job.run(connection, &self.path) {
                 self.is_suspect |= rollback.is_io;
+                self.keys.forget();
                 if connection.is_autocommit() {
                     // SQLite gave up the whole transaction, as it does when the disk is full.
                     return Err(Fault::Refused(rollback.error));
