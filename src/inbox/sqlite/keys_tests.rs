@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::fault::Fault;
 use super::tests::{open_filing, settings};
 use super::writer::{DURABLE, Outcome};
-use super::{SqliteInbox, keys, schema, store};
+use super::{SqliteInbox, keys, prune, schema, store};
 use crate::clock::ManualClock;
 use crate::inbox::conformance::{START, heard};
 use crate::inbox::ledger::{Audit, Ledger, Retention};
@@ -157,6 +157,23 @@ async fn a_group_that_fails_leaves_no_key_behind() {
         let known: Vec<_> = again.iter().map(|receipt| (receipt.is_duplicate(), receipt.notice().0)).collect();
         assert_eq!(known, [(true, 2), (true, 1), (true, 4), (true, 3), (false, 5)]);
     }
+}
+
+/// Between the filing and the pruning, another process may store what is over at once.
+#[tokio::test]
+async fn no_notice_is_pruned_before_its_key_is_filed() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new(START);
+    let inbox = open_filing(folder.path(), 100, &clock);
+    inbox.store(skipped(&[1, 2])).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    let all = Retention { age: Duration::ZERO, bytes: None, keys: Duration::ZERO };
+    let (now, prune) = (inbox.now(), prune::notices);
+    let alone =
+        async || inbox.writer.run(DURABLE, move |connection| prune(connection, all, now)).await.unwrap().notices;
+    assert_eq!(alone().await, 0);
+    assert!(!inbox.writer.run(DURABLE, keys::file_all).await.unwrap());
+    assert_eq!(alone().await, 2);
 }
 
 /// Within as many batches as it takes to fill it anew, what waited is filed, and no batch files all at once.
