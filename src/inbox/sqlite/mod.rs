@@ -11,6 +11,8 @@
 //!    be reset. The log is moved into the database every 16 MiB and its file cut to 64 MiB, by the writer alone.
 //! 4. The file and its `-wal` and `-shm` are readable by their owner alone.
 //! 5. After a failure of the disk nothing is answered before the log was checked and written again (`relog`).
+//! 6. A feed has one notice of a key: not the schema sees to it but `store`, with the keys that are filed and those that
+//!    wait (`keys`). Nothing else makes notices but waking, under keys of its own.
 //!
 //! ```text
 //! store  claim  finish …            notices, show, status (also another process)
@@ -113,6 +115,7 @@ pub struct SqliteInbox {
     clock: SteadyClock,
     notices_max: usize,
     parking: ParkingBounds,
+    /// What the next batch is compared with, besides what is filed.
     keys: WaitingKeys,
     /// What the lookers found known.
     confirmed: Arc<parking::Confirmed>,
