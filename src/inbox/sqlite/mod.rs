@@ -8,7 +8,8 @@
 //! 2. What is finished costs nothing: every index that a claim or the planner uses holds unfinished rows only, and
 //!    opening reads the schema and one row, which says what the steady clock showed last.
 //! 3. A reader never blocks the writer (write-ahead log), and holds a snapshot for one query only, so that the log can
-//!    be reset. The log is moved into the database every 16 MiB and its file cut to 64 MiB, by the writer alone.
+//!    be reset. The log is moved into the database every 16 MiB, the bulk of it while the writer goes on (`mover`), and
+//!    its file cut to 64 MiB.
 //! 4. The file and its `-wal` and `-shm` are readable by their owner alone.
 //! 5. After a failure of the disk nothing is answered before the log was checked and written again (`relog`).
 //! 6. A feed has one notice of a key: not the schema sees to it but `store`, with the keys that are filed and those that
@@ -20,8 +21,9 @@
 //!   bounded queue                       readers, at most 3
 //!        |                                     |
 //!   writer thread ── one transaction ──> log ──┴── database
-//!        └────────> syncer thread ── fsync ─┘
-//!                         └── answers
+//!        ├────────> syncer thread ── fsync ─┤          ^
+//!        │                └── answers       │          │
+//!        └────────> mover thread ───────────┴──────────┘
 //! ```
 //!
 //! Several processes may use one file: SQLite's lock lets one write at a time, and each looks once a second whether
@@ -57,6 +59,7 @@ mod held;
 mod keys;
 mod ledger;
 mod marks;
+mod mover;
 mod outlived;
 mod parking;
 mod plan;

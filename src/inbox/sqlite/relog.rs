@@ -122,7 +122,8 @@ fn big_endian(bytes: &[u8], at: usize) -> u32 {
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::checkpoint::{frames, log_path};
+    use super::super::checkpoint::log_path;
+    use super::super::mover::frames;
     use super::super::schema;
     use super::*;
 
@@ -134,7 +135,7 @@ mod tests {
         for _ in 0..3 {
             connection.execute("INSERT INTO runs (started, selector) VALUES (1, hex(randomblob(200000)))", []).unwrap();
         }
-        let (frames, _) = frames(&connection).unwrap();
+        let frames = frames(&connection).unwrap().all;
         assert!(frames > 2 * FRAMES_AT_ONCE as u64, "{frames}");
         (connection, folder, log_path(&path), frames)
     }

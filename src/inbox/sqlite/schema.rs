@@ -62,7 +62,7 @@ pub(super) fn connect(path: &Path, purpose: Purpose) -> Result<Connection, Fault
     let connection =
         Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // Checkpoints are made by the writer alone, which looks how they end; also that at the close.
+    // Checkpoints are made by the writer and the mover alone, which look how they end; also that at the close.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);

@@ -300,8 +300,8 @@ pub(super) fn folder_in_which_calls_fail() -> Option<PathBuf> {
     std::env::var_os(FOLDER).map(PathBuf::from)
 }
 
-/// Runs `test` again, in a process of its own in which `calls` on `file` fail, as [`folder_in_which_calls_fail`] tells
-/// it. What SQLite and the kernel say to each other can be changed in no other way without unsafe code.
+/// Runs `test` again, in a process of its own in which `calls` on `file` fail (or what else comes between; several with
+/// `;`), as [`folder_in_which_calls_fail`] tells it. What SQLite and the kernel say to each other can be changed in no other way without unsafe code.
 pub(super) fn in_which_fails(test: &str, folder: &Path, file: &Path, calls: &str) {
     let runs = Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
     if !runs {
@@ -309,8 +309,8 @@ pub(super) fn in_which_fails(test: &str, folder: &Path, file: &Path, calls: &str
         return eprintln!("LEFT OUT: strace is missing or may not trace");
     }
     let ended = Command::new("strace")
-        .args(["-f", "-qq", "-o", "/dev/null", "-e"])
-        .arg(format!("inject={calls}"))
+        .args(["-f", "-qq", "-o", "/dev/null"])
+        .args(calls.split(';').map(|calls| format!("--inject={calls}")))
         .arg("-P")
         .arg(file.canonicalize().unwrap_or_else(|_| file.to_owned()))
         .arg(std::env::current_exe().unwrap())

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::checkpoint::LogKeeper;
 use super::fault::Fault;
 use super::keys::WaitingKeys;
-use super::schema::JOURNAL_BYTES_MAX;
+use super::schema::{JOURNAL_BYTES_MAX, of_io};
 use super::syncer::{self, SyncLog, Syncer};
 use crate::inbox::InboxError;
 
@@ -193,6 +193,7 @@ impl Writer {
             path: path.display().to_string(),
             reason: format!("no thread for it: {error}"),
         };
+        let log = LogKeeper::new(path.clone(), JOURNAL_BYTES_MAX).map_err(|error| of_io(&path, &error))?;
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
         let changes = watch::Sender::new(0);
         let syncer = Syncer::start(&path, disk, queue.downgrade(), changes.clone()).map_err(no_thread)?;
@@ -204,7 +205,7 @@ impl Writer {
             is_suspect,
             keys,
             syncer,
-            log: LogKeeper::new(path.clone(), JOURNAL_BYTES_MAX),
+            log,
         };
         // What others commit from here on is found by a later look, what they committed before by the first claim.
         writing.look();
@@ -325,7 +326,8 @@ impl Thread {
     /// Answers what waits for the disk, and sees to it that what it undoes is on disk too.
     fn finish(mut self) {
         let undo = self.syncer.finish();
-        if self.is_suspect || self.syncer.has_failed() {
+        let is_sound = self.log.finish();
+        if self.is_suspect || !is_sound || self.syncer.has_failed() {
             // The log stays as it is, and is looked through by whoever opens it.
             return;
         }
