@@ -51,6 +51,9 @@ async fn what_was_set_aside_is_shown_exported_released_and_discarded() {
     let discarded = world.json(&["quarantine", "discard", "--all", "--yes"]).await;
     assert_eq!((&discarded["deliveries"], &discarded["records"]), (&Value::from(1), &Value::from(1)), "{discarded}");
     assert_eq!(world.say(&["quarantine"]).await, "nothing is set aside\n");
+    let (status, said) = world.try_say(&["quarantine", "release", &whole_name]).await;
+    assert_eq!(status.code(), Some(64), "{said}");
+    assert!(said.contains("nothing of what is named is in quarantine"), "{said}");
     let summary = world.wait("nothing is held back", |summary| summary.notices.with_withheld_records == 0).await;
     assert_eq!((summary.notices.quarantined, summary.notices.skipped, summary.notices.finished), (0, 1, 1));
     daemon.stop().await;

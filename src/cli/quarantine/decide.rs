@@ -86,6 +86,10 @@ async fn decide(
     select::all_or_some(args.all, args.which.is_everything(), "name some, such as 42 or 42/17")?;
     let selector = args.which.selector(select::now());
     let plan = plan(kind, &selector, router, inbox).await?;
+    if !args.which.which.is_empty() && plan == Decided::default() {
+        let none = "nothing of what is named is in quarantine: `longshore quarantine list` shows what is";
+        return Err(anyhow::anyhow!(none)).map_err(Exit::Usage.because());
+    }
     let mut report = Report { decision: kind, run: None, dry_run: args.dry_run, done: plan, daemon_is_running: false };
     if args.dry_run || plan.deliveries + plan.records == 0 {
         return tell(&report, args.json);
@@ -167,7 +171,7 @@ fn planned(head: &str, report: &Report) -> String {
     } else {
         let parts = [(done.deliveries, "whole delivery"), (done.records, "single record")];
         let parts: Vec<_> =
-            parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, one)| deliveries(count, one)).collect();
+            parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, one)| plural(count, one)).collect();
         format!("{head}{}\n", parts.join(" and "))
     };
     for (count, why) in [
@@ -184,10 +188,6 @@ fn planned(head: &str, report: &Report) -> String {
         }
     }
     text
-}
-
-fn deliveries(count: u64, one: &str) -> String {
-    if count == 1 { plural(1, one) } else { plural(count, one).replace("deliverys", "deliveries") }
 }
 
 fn screen(report: &Report) -> String {
