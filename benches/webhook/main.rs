@@ -30,7 +30,7 @@ struct Figures {
 
 fn main() {
     let window = Duration::from_secs(setting("LONGSHORE_BENCH_SECONDS", 5).max(1) as u64);
-    let rounds = setting("LONGSHORE_BENCH_ROUNDS", 3).max(1);
+    let rounds = setting("LONGSHORE_BENCH_ROUNDS", 5).max(1);
     let named = std::env::var("LONGSHORE_BENCH_CONNECTIONS").ok();
     let all_connections = match &named {
         Some(named) => named.split(',').map(|text| text.trim().parse().expect("LONGSHORE_BENCH_CONNECTIONS")).collect(),

@@ -61,7 +61,10 @@ fn from_sqlite(error: &rusqlite::Error, path: String) -> InboxError {
             InboxError::Unusable { path, reason: "it is not an SQLite database: name another file".to_owned() }
         }
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
-            InboxError::Unusable { path, reason: format!("{reason}; check that its folder exists and that you may write there") }
+            InboxError::Unusable {
+                path,
+                reason: format!("{reason}; check that its folder exists and that you may write there"),
+            }
         }
         Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::ApiMisuse) => InboxError::Unusable {
             path,

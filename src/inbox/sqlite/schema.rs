@@ -144,7 +144,10 @@ pub(super) fn of_io(path: &Path, error: &io::Error) -> InboxError {
     let path = path.display().to_string();
     match crate::error::class_of_local_io(error) {
         crate::error::Class::DiskFull => InboxError::DiskFull { path },
-        _ => InboxError::Unusable { path, reason: format!("{error}; check that its folder exists and that you may write there") },
+        _ => InboxError::Unusable {
+            path,
+            reason: format!("{error}; check that its folder exists and that you may write there"),
+        },
     }
 }
 
