@@ -1,8 +1,8 @@
 //! The keys by which a notice that comes again is known.
 //!
 //! A sender's keys lie all over an index: would each go there with its notice, each would cost a page of 4 KiB in the
-//! log, of 5.5 KiB that an event of a webhook wrote in all. So they wait in memory, in their order, until there are several for each
-//! page, and go into the index a few with every batch.
+//! log, of 5.5 KiB that an event of a webhook wrote in all. So they wait in memory, in their order, until there are
+//! several for each page, and go into the index a few with every batch.
 //!
 //! ```text
 //! a batch ──> notices, in the log ─────────────────> read again after a crash, a rollback, another process's commit:

@@ -301,7 +301,8 @@ pub(super) fn folder_in_which_calls_fail() -> Option<PathBuf> {
 }
 
 /// Runs `test` again, in a process of its own in which `calls` on `file` fail (or what else comes between; several with
-/// `;`), as [`folder_in_which_calls_fail`] tells it. What SQLite and the kernel say to each other can be changed in no other way without unsafe code.
+/// `;`), as [`folder_in_which_calls_fail`] tells it. What SQLite and the kernel say to each other can be changed in no
+/// other way without unsafe code.
 pub(super) fn in_which_fails(test: &str, folder: &Path, file: &Path, calls: &str) {
     let runs = Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
     if !runs {
